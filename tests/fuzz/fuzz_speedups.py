@@ -40,6 +40,7 @@ from logferry.rendering.formats.text.raw import RAW
 from logferry.rendering.multiline import Multiline
 from logferry.rendering.redaction import BUILT_IN, Redactor
 from logferry.rendering.registry import format_named
+from tests.support.event_times import FREQUENT_FORMS, times_that_differ
 from tests.support.judging import validate
 from tests.support.pattern_texts import compare_pattern, lines_of
 
@@ -248,7 +249,7 @@ class SpeedupsFuzzer:
             *(self._render, self._render, self._escape, self._utf8, self._judge, self._judge, self._run_ends),
             *(self._scan, self._scan, self._checksum, self._fingerprint, self._events, self._events),
             *(self._render_json, self._render_json, self._render_containers, self._render_containers),
-            *(self._render_logfmt, self._render_logfmt),
+            *(self._render_logfmt, self._render_logfmt, self._times, self._times),
             *(self._line_format, self._line_format, self._pattern, self._program),
             *(self._select, self._redact, self._redact, self._count, self._count),
         ]
@@ -453,6 +454,19 @@ class SpeedupsFuzzer:
                 and all(map(_is_record, run.splitlines()))
             ):
                 self.problems.append(f"the run of {data!r} from {start} ends at {end}, with {lines} lines")
+
+    def _times(self) -> None:
+        """Read timestamps that are changed somewhere."""
+        choice = self._random.choice
+        values = list[object]()
+        for _ in range(choice([1, 1, 2, 5])):
+            text = choice(FREQUENT_FORMS)
+            for _ in range(choice([0, 1, 1, 2, 3])):
+                at = self._random.randrange(len(text) + 1)
+                text = text[:at] + choice("0123456789 -/.,:TZ+JanUx") + text[at + choice([0, 1, 1, 1, 5]) :]
+            values.append(text if choice([True, True, True, False]) else choice([None, True, 1705307025, 17e8, 1e300]))
+        if problem := times_that_differ(values, is_plain=choice([True, False])):
+            self.problems.append(problem)
 
     def _scan(self) -> None:
         """Scan a record with both implementations, in parts that end anywhere."""

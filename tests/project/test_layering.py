@@ -86,7 +86,7 @@ FLOORS: Final = {
         *("disk_store", "opening", "upkeep", "writing", "integrity", "compression", "recovery", "retention"),
         *("segments", "content", "journals", "ledger", "files"),
     ),
-    "server.storage.disk.writing": ("writer", "group_commit", "lanes"),
+    "server.storage.disk.writing": ("writer", "group_commit", "time_index", "lanes"),
     "server.storage.disk.integrity": (
         *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "damaged_folder"),
         *("surplus_lines", "judgement"),
@@ -105,7 +105,8 @@ FLOORS: Final = {
     ),
     "server.storage.disk.ledger": (
         *("soundness", "reading", "ledger", "history", "overview", "damage", "sources", "losses", "members"),
-        *("segments", "logs", "unsynced", "starts", "extents", "checked", "database", "file_format"),
+        *("segments", "logs", "unsynced", "starts", "times", "packed_times"),
+        *("extents", "checked", "database", "file_format"),
     ),
     "server.storage.disk.files": (
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "segment_files", "segment_forms"),
@@ -114,7 +115,18 @@ FLOORS: Final = {
     "reading": (
         *("sql", "history_of", "explanation", "history", "statistics", "chunk_counting", "hosts", "bounded_counts"),
         *("disk_logs", "disk_changes", "disk_listing", "disk_segments", "disk_ledger"),
-        *("follow", "search", "merging", "context", "found", "event_times", "matching", "literals", "records"),
+        *(
+            "follow",
+            "search",
+            "merging",
+            "context",
+            "found",
+            "time_index",
+            "event_times",
+            "matching",
+            "literals",
+            "records",
+        ),
         *("selection", "stored", "when", "timestamps", "counting", "message_patterns"),
     ),
     "rendering": (

@@ -1,6 +1,5 @@
 """Event times: Python reads what it wrote itself, and the compiled part says the same of lines, or nothing."""
 
-import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -9,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logferry import speedups
-from logferry.model.event_times import LOCAL, NO_TIMES, NONE, UNREAD, YEARLESS, ZONED, EventTimes, joined
+from logferry.model.event_times import LOCAL, NONE, UNREAD, YEARLESS, ZONED
 from logferry.reading.event_times import exact
-from logferry.reading.timestamps import EventTime, parse, parse_number, parse_value
+from logferry.reading.timestamps import EventTime, parse, parse_number
+from tests.support.event_times import FREQUENT_FORMS, stamped, times_in_python, times_that_differ
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCAL_FORMS = (
@@ -58,25 +58,6 @@ def test_no_text_raises(text: str) -> None:
     parse_number(text)
 
 
-def stamped(value: object, *, is_plain: bool) -> bytes:
-    """Return a record as the plain format writes it, or as another agent might."""
-    if is_plain:
-        return json.dumps({"level": "INFO", "message": "m", "timestamp": value}).encode() + b"\n"
-    record = {"a": {"timestamp": "2020-01-01 00:00:00"}, "timestamp": value, "level": 1, "message": '"timestamp": "x"'}
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
-
-
-def times_in_python(values: list[object]) -> EventTimes:
-    """Return the event times of records with these timestamps."""
-    times = NO_TIMES
-    for value in values:
-        if found := parse_value(value):
-            times = joined(times, (found.kind, found.ms, found.ms))
-        else:
-            times = joined(times, (UNREAD if isinstance(value, str | int | float) else NONE, *NO_TIMES[1:]))
-    return times
-
-
 _written = st.one_of(
     st.none(),
     st.builds(
@@ -100,15 +81,7 @@ _written = st.one_of(
 @pytest.mark.skipif(speedups.compiled is None, reason="the compiled part is not built")
 @given(st.lists(_written, max_size=5), st.booleans())
 def test_the_compiled_part_says_the_same_or_that_it_cannot_say(values: list[Any], is_plain: bool) -> None:
-    assert speedups.compiled
-    data = b"".join(stamped(value, is_plain=is_plain) for value in values)
-    _, count, times = speedups.compiled.record_run(data, 0, len(data))
-    assert count == len(values)
-    if not times[0] & UNREAD:
-        assert times == times_in_python(values)
-    _, canonical, canonical_times = speedups.compiled.canonical_run(data, 0, len(data))
-    if canonical == count:
-        assert canonical_times == times
+    assert times_that_differ(values, is_plain=is_plain) == ""
 
 
 @pytest.mark.skipif(speedups.compiled is None, reason="the compiled part is not built")
@@ -120,16 +93,8 @@ def test_the_compiled_part_reads_what_most_lines_have(values: list[object], is_p
     assert run(data, 0, len(data))[2] == times_in_python(values)
 
 
-_FORMS = [
-    *("2024-01-15 08:23:45", "2024-01-15T08:23:45.123456Z", "2024-01-15 08:23:45,123 +01:00", "2024/01/15 08:23:45"),
-    *("15/Jan/2024:08:23:45 +0000", "15/Jan/2024:08:23:45.123", "Jan 15 08:23:45", "Jan  5 08:23:45"),
-    *("Mon Jan 15 08:23:45.123456 2024", "0304 11:12:13.456789", "20240115 08:23:45", "1705307025.123"),
-    *("1705307025", "1705307025123", "1705307025123456", "1705307025123456789", "2024-01-15 08:23:45 UTC"),
-]
-
-
 @pytest.mark.skipif(speedups.compiled is None, reason="the compiled part is not built")
-@pytest.mark.parametrize("text", _FORMS)
+@pytest.mark.parametrize("text", FREQUENT_FORMS)
 def test_frequent_forms_are_read_by_both(text: str) -> None:
     assert speedups.compiled
     line = stamped(text, is_plain=False) * 3

@@ -17,6 +17,7 @@ from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.opening import DiskStoreSettings, OpenedStore
 from logferry.server.storage.disk.writing.group_commit import CrashPoint, no_crash
+from logferry.server.storage.disk.writing.time_index import unix_ms
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import OnDamage, Store, no_notices
 from tests.support.running import DEADLINE_S, numbered_line, wait_until
@@ -49,12 +50,13 @@ def opened(
     on_failure: Callable[[], None] = lambda: None,
     on_damage: OnDamage = no_notices,
     crash_point: CrashPoint = no_crash,
+    now_ms: Callable[[], int] = unix_ms,
     **changes: Any,
 ) -> Iterator[DiskStore]:
     """Run a disk store with small retries and quiet settings, with `changes`, for the length of a `with`."""
     base: dict[str, Any] = {"durability": "fsync", "segment_bytes": 1 << 20, "first_retry_s": 0.001}
     settings = DiskStoreSettings(data_dir=data_dir, **(base | changes))
-    store = DiskStore(settings, file_system=file_system, today=today, crash_point=crash_point)
+    store = DiskStore(settings, file_system=file_system, today=today, crash_point=crash_point, now_ms=now_ms)
     store.open(on_failure, on_damage)
     try:
         yield store

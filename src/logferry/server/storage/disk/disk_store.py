@@ -54,6 +54,7 @@ from logferry.server.storage.disk.recovery import previous_runs
 from logferry.server.storage.disk.retention.expired_rows import RecentReports
 from logferry.server.storage.disk.retention.retention import RetentionLimits
 from logferry.server.storage.disk.writing.group_commit import CrashPoint, no_crash
+from logferry.server.storage.disk.writing.time_index import unix_ms
 from logferry.server.storage.disk.writing.writer import LAST_WAIT_S
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import Compression
@@ -76,7 +77,7 @@ logger = logging.getLogger(__name__)
 class DiskStore:
     """A `Store` in one folder.
 
-    Tests replace `file_system`, `today` and `crash_point`. The thread that opens the store writes `_opened`, once,
+    Tests replace the other arguments. The thread that opens the store writes `_opened`, once,
     before any other thread can use the store.
     """
 
@@ -89,9 +90,12 @@ class DiskStore:
         file_system: FileSystem | None = None,
         today: Callable[[], datetime.date] = utc_today,
         crash_point: CrashPoint = no_crash,
+        now_ms: Callable[[], int] = unix_ms,
     ) -> None:
         self._settings = settings
-        self._surroundings = StoreSurroundings(files=file_system or FileSystem(), today=today, crash_point=crash_point)
+        self._surroundings = StoreSurroundings(
+            files=file_system or FileSystem(), today=today, crash_point=crash_point, now_ms=now_ms
+        )
         self._state = StateTracker()
         self._damage_repeats = RepeatLimit(logger)
         self._opened: OpenedStore | None = None
@@ -225,6 +229,8 @@ class DiskStore:
                 opened.scrub.stop(LAST_WAIT_S)
             opened.compressor.stop(LAST_WAIT_S)
             self._ends_well = True
+            with contextlib.suppress(OSError):
+                opened.commit.end()
             opened.resources.close()
         self._state.change(StoreState.CLOSED)
         return unstored_lines

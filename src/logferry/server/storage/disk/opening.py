@@ -6,7 +6,7 @@ Owns the order of these steps. What a step has opened is closed again if a later
 import contextlib
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,7 @@ from logferry.server.storage.disk.segments.open_segments import MAX_OPEN_SEGMENT
 from logferry.server.storage.disk.segments.segments import Segments
 from logferry.server.storage.disk.upkeep import Upkeep
 from logferry.server.storage.disk.writing.group_commit import CrashPoint, GroupCommit, no_crash
+from logferry.server.storage.disk.writing.time_index import TimeIndex, unix_ms
 from logferry.server.storage.disk.writing.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import Compression
@@ -88,6 +89,7 @@ class StoreSurroundings:
     files: FileSystem
     today: Callable[[], datetime.date] = utc_today
     crash_point: CrashPoint = no_crash
+    now_ms: Callable[[], int] = unix_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +152,7 @@ class StoreOpening:
         self._resources = resources
         self._data_dir = settings.data_dir
         self._root = settings.data_dir / FOLDER_NAME
+        self._times = TimeIndex(now_ms=surroundings.now_ms)
 
     def run(self) -> OpenedStore:
         """Open the ledger and the segments, recover, and create the rest. Raises OSError or StoreError."""
@@ -238,9 +241,14 @@ class StoreOpening:
             *(self._root, ledger, self._files), max_bytes=settings.retention_bytes, max_days=settings.retention_days
         )
         retention.undeleted.extend(recovered.undeleted)
-        retention.on_expired = journals.forget
+        retention.on_expired = lambda segments: self._forget(journals, segments)
+        retention.last_times = self._times.close
         self._resources.callback(retention.close)
         return retention
+
+    def _forget(self, journals: Journals, segments: Collection[int]) -> None:
+        journals.forget(segments)
+        self._times.forget(segments)
 
     def _free_space(self, upkeep: Upkeep) -> FreeSpace:
         min_bytes = self._settings.min_free_bytes
@@ -258,6 +266,7 @@ class StoreOpening:
             *(ledger, segments),
             deferred_sync=deferred_sync,
             journals=journals,
+            times=self._times,
             check_space=free_space.check,
             crash_point=self._surroundings.crash_point,
         )

@@ -59,11 +59,21 @@ def _segments(data_dir: Path, ledger: Ledger) -> Iterator[Finding]:
     journals = JournalFiles(data_dir / FOLDER_NAME)
     for row in ledger.segments("open", "closed"):
         with StoredSegments(data_dir / FOLDER_NAME, ledger) as stored:
-            problem = judge_segment(stored, row).problem
+            problem = judge_segment(stored, row).problem or _problem_with_times(ledger, row)
         compared = _journal_compared(journals, row, ledger, is_in_use=is_in_use)
         now = ledger.segment(row.id) if problem or any(compared) else row
         if now and now.state != "expired":
             yield Finding(row.path, row.bytes, row.lines, problem or compared.problem, note=compared.note)
+
+
+def _problem_with_times(ledger: Ledger, row: SegmentRow) -> str:
+    """Return what is wrong with the time index of a segment, which a server may lengthen meanwhile."""
+    try:
+        end = ledger.end_of_times(row.id)
+    except ValueError as error:
+        return f"its time index is damaged ({error}): `logferry logs` reads all of it, whatever times it looks for"
+    now = ledger.segment(row.id) if end > row.bytes else row
+    return f"its time index ends at byte {end}, beyond its lines" if now and end > now.bytes else ""
 
 
 class _Compared(NamedTuple):

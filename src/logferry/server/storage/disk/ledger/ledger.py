@@ -10,6 +10,7 @@ from logferry.server.storage.disk.ledger.overview import OverviewRows
 from logferry.server.storage.disk.ledger.segments import SegmentRows
 from logferry.server.storage.disk.ledger.sources import SourceRows
 from logferry.server.storage.disk.ledger.starts import StartRows
+from logferry.server.storage.disk.ledger.times import TimeRows
 from logferry.server.storage.disk.ledger.unsynced import UnsyncedRows
 
 
@@ -20,6 +21,7 @@ class Ledger(
     SegmentRows,
     LogRows,
     MemberRows,
+    TimeRows,
     DamageRows,
     UnsyncedRows,
     StartRows,

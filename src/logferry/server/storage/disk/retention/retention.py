@@ -10,7 +10,7 @@ segment, which is logged.
 import datetime
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.surplus import delete_segment
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.ledger.times import TimesRow
 from logferry.server.storage.disk.retention.kept_segments import KeptSegments, day_of
 from logferry.server.storage.disk.segments.open_segments import OpenSegments
 from logferry.server.storage.records import SegmentRow
@@ -53,7 +54,8 @@ class Retention:
         self._ledger = ledger
         self._files = files
         self.limits = RetentionLimits(max_bytes, max_days)
-        self.on_expired: Callable[[Iterable[int]], object] = lambda _: None  # with their numbers, before the deletion
+        self.on_expired: Callable[[Collection[int]], object] = lambda _: None  # with their numbers, before the deletion
+        self.last_times: Callable[[Iterable[int]], Sequence[TimesRow]] = lambda _: ()  # what ends with closed segments
         self._applied: tuple[int, datetime.date, RetentionLimits] | None = None  # the last time: see `apply`
         self.undeleted = deque[SegmentRow]()  # expired in the ledger; their files are still there
         self._is_stuck = False  # a deletion has failed: the next segment or day tries again
@@ -147,4 +149,5 @@ class Retention:
         if former:
             with self._ledger.transaction():
                 self._ledger.set_segments(replace(row, state="closed") for row in former)
+                self._ledger.set_times(self.last_times(row.id for row in former))
         return [row.id for row in former]

@@ -18,9 +18,11 @@ from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.journals.journals import Journals
 from logferry.server.storage.disk.journals.recorded_group import RecordedGroup
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.ledger.times import TimesRow
 from logferry.server.storage.disk.segments.deferred_sync import DeferredSync
 from logferry.server.storage.disk.segments.held_back import log_of
 from logferry.server.storage.disk.segments.segments import Payload, Segments
+from logferry.server.storage.disk.writing.time_index import TimeIndex
 from logferry.server.storage.log_names import LogName, log_of_source
 from logferry.server.storage.records import Placement
 from logferry.server.storage.store import StoreCounters
@@ -38,6 +40,7 @@ class WrittenGroup:
 
     stored: Sequence[Delivery]
     changes: GroupChanges
+    times: Sequence[TimesRow]
 
 
 class GroupCommit:
@@ -53,6 +56,7 @@ class GroupCommit:
         *,
         deferred_sync: DeferredSync | None,
         journals: Journals,
+        times: TimeIndex,
         check_space: Callable[[], object] = lambda: None,
         crash_point: CrashPoint = no_crash,
     ) -> None:
@@ -63,6 +67,7 @@ class GroupCommit:
         self._sources = SourceTable(ledger)
         self._deferred_sync = deferred_sync
         self._journals = journals
+        self._times = times
         self._crash_point = crash_point
         self.counters = StoreCounters()
 
@@ -81,7 +86,7 @@ class GroupCommit:
             changes = self._sources.begin_group()
             stored = [delivery for delivery in group if _must_be_stored(delivery, changes)]
             self._crash_point("before append")
-            self._append(stored, changes)
+            placements = self._append(stored, changes)
             self._crash_point("after append")
             syncs = self._segments.sync()
             self._crash_point("after fsync")
@@ -90,7 +95,8 @@ class GroupCommit:
                 self._segments.undo_if_needed()
             raise
         self.counters = replace(self.counters, syncs=self.counters.syncs + syncs)
-        return WrittenGroup(stored, changes)
+        closed = [row.id for row in self._segments.changed_rows if row.state == "closed"]
+        return WrittenGroup(stored, changes, self._times.add(stored, placements, closed))
 
     def record(self, written: WrittenGroup) -> None:
         """Record a group in the ledger, in one transaction. Raises OSError; then the caller tries again.
@@ -105,6 +111,7 @@ class GroupCommit:
         group = RecordedGroup(self._ledger, written.changes.noted)
         with self._ledger.transaction():
             self._ledger.set_segments(rows)
+            self._ledger.set_times(written.times)
             self._ledger.add_unsynced(pieces)
             written.changes.save(group)
         self._journals.add(rows, group, self._ledger)
@@ -120,6 +127,11 @@ class GroupCommit:
         self.counters = self.counters.after_group(written.stored, repeats=written.changes.repeats)
         self._crash_point("after transaction")
 
+    def end(self) -> None:
+        """Record when the last lines of each segment were received. Raises OSError; then only readers look longer."""
+        with self._ledger.transaction():
+            self._ledger.set_times(self._times.close_all())
+
     def is_open(self, source: str) -> bool:
         """Whether a connection has opened a source and may move it."""
         return source in self._sources.owners
@@ -134,7 +146,7 @@ class GroupCommit:
         row = rows.get(source) or rows.get(owner.recorded_id(source))
         return row is None or not self._segments.opened.is_open(log_of_source(row.host, row.path, folder=owner.folder))
 
-    def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> None:
+    def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> Sequence[Placement]:
         by_log: dict[LogName, list[int]] = {}
         for number, delivery in enumerate(stored):
             by_log.setdefault(log_of(delivery), []).append(number)
@@ -143,9 +155,11 @@ class GroupCommit:
         for log, numbers in by_log.items():
             payloads = [_payload_of(stored[number]) for number in numbers]
             placements.update(zip(numbers, self._segments.append(log, payloads), strict=True))
-        for number, delivery in enumerate(stored):
+        placed = [placements[number] for number in range(len(stored))]
+        for delivery, placement in zip(stored, placed, strict=True):
             if delivery.source_request:
-                changes.place(delivery.source_request, placements[number])
+                changes.place(delivery.source_request, placement)
+        return placed
 
 
 def _must_be_stored(delivery: Delivery, changes: GroupChanges) -> bool:

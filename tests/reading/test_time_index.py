@@ -1,0 +1,91 @@
+"""What the time index says to a reader: which parts of a segment to read, and when lines were received."""
+
+from datetime import UTC
+from random import Random
+
+from logferry.model.event_times import LOCAL, NO_TIMES, NONE, UNREAD_TIMES, YEARLESS, ZONED
+from logferry.reading.time_index import IndexedRange, indexed_ranges, parts_within, range_at
+from logferry.server.storage.disk.ledger.packed_times import TimeEntry
+
+NOON = 1_705_320_000_000
+BEGIN = TimeEntry(0, NOON, NO_TIMES)
+
+
+def test_without_entries_a_segment_is_one_range_of_which_nothing_is_known() -> None:
+    assert indexed_ranges(100, []) == [IndexedRange(0, 100)]
+    assert indexed_ranges(0, []) == []
+
+
+def test_ranges_have_what_the_entries_at_their_ends_say() -> None:
+    entries = [
+        BEGIN,
+        TimeEntry(10, NOON + 5, (ZONED, 1, 2)),
+        TimeEntry(20, NOON + 9, (ZONED | NONE, 1, NOON + 100)),
+        TimeEntry(30, NOON + 10, (NONE, *NO_TIMES[1:])),
+        TimeEntry(40, NOON + 11, UNREAD_TIMES),
+        TimeEntry(50, NOON + 12, (LOCAL, 7, 8)),
+    ]
+    assert indexed_ranges(60, entries, UTC) == [
+        IndexedRange(0, 10, NOON, NOON + 5, 1, 2),
+        IndexedRange(10, 20, NOON + 5, NOON + 9, 1, NOON + 100),
+        IndexedRange(20, 30, NOON + 9, NOON + 10, NOON + 9, NOON + 10),
+        IndexedRange(30, 40, NOON + 10, NOON + 11),
+        IndexedRange(40, 50, NOON + 11, NOON + 12, 7, 8),
+        IndexedRange(50, 60, NOON + 12),
+    ]
+
+
+def test_between_two_rows_lines_may_have_any_event_time() -> None:
+    entries = [TimeEntry(5, NOON, NO_TIMES), TimeEntry(9, NOON + 1, (ZONED, 1, 1)), TimeEntry(20, NOON + 8, NO_TIMES)]
+    assert indexed_ranges(20, entries) == [
+        IndexedRange(0, 5, None, NOON),
+        IndexedRange(5, 9, NOON, NOON + 1, 1, 1),
+        IndexedRange(9, 20, NOON + 1, NOON + 8),
+    ]
+
+
+def test_a_clock_that_was_set_back_does_not_turn_times_around() -> None:
+    entries = [BEGIN, TimeEntry(10, NOON - 5, (NONE, *NO_TIMES[1:]))]
+    assert indexed_ranges(10, entries) == [IndexedRange(0, 10, NOON - 5, NOON, NOON - 5, NOON)]
+
+
+def test_entries_beyond_what_is_asked_for_are_left_out() -> None:
+    entries = [BEGIN, TimeEntry(10, NOON, (ZONED, 1, 1)), TimeEntry(20, NOON, (ZONED, 1, 1))]
+    assert indexed_ranges(15, entries) == [IndexedRange(0, 10, NOON, NOON, 1, 1), IndexedRange(10, 15, NOON)]
+
+
+def test_times_without_a_year_are_near_the_receipt() -> None:
+    entries = [BEGIN, TimeEntry(10, NOON + 5, (YEARLESS, 14 * 86_400_000 + 2 * 365 * 86_400_000, 745 * 86_400_000))]
+    (found,) = indexed_ranges(10, entries, UTC)
+    assert found.first is not None
+    assert found.last is not None
+    assert found.first < NOON < found.last < NOON + 9 * 86_400_000
+
+
+def test_parts_are_joined_and_leave_out_what_is_certainly_earlier_or_later() -> None:
+    ranges = [IndexedRange(n * 10, n * 10 + 10, 0, 0, n * 100, n * 100 + 99) for n in range(5)]
+    ranges.append(IndexedRange(50, 60))
+    assert list(parts_within(ranges, None, None)) == [(0, 60)]
+    assert list(parts_within(ranges, 100, 300)) == [(10, 30), (50, 60)]
+    assert list(parts_within(ranges, 199, 200)) == [(10, 20), (50, 60)]
+    assert list(parts_within(ranges[:5], 500, None)) == []
+    assert range_at(ranges, 10) == range_at(ranges, 19) == ranges[1]
+
+
+def test_no_line_of_a_time_is_ever_left_out() -> None:
+    random = Random(3)
+    for _ in range(200):
+        entries, lines, position, now = [BEGIN], list[tuple[int, int]](), 0, NOON
+        for _ in range(8):
+            count = random.randint(1, 5)
+            now += random.randint(-3, 20)
+            times = [now + random.randint(-30, 30) for _ in range(count)]
+            lines += [(position + number, time) for number, time in enumerate(times)]
+            position += count
+            entries.append(TimeEntry(position, now, (ZONED, min(times), max(times))))
+        since = NOON + random.randint(-50, 200)
+        until = since + random.randint(1, 60)
+        parts = list(parts_within(indexed_ranges(position, entries), since, until))
+        for place, time in lines:
+            if since <= time < until:
+                assert any(start <= place < end for start, end in parts)
