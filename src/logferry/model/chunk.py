@@ -1,7 +1,6 @@
 """A chunk: whole raw lines of a source, which a reader hands over for rendering."""
 
-from dataclasses import dataclass
-
+from logferry.data_classes import dataclass
 from logferry.model.render_spec import PLAIN, RenderSpec
 from logferry.model.source import Source
 

@@ -1,6 +1,6 @@
 """A reader's report on one file, for the client's status."""
 
-from dataclasses import dataclass
+from logferry.data_classes import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
+from logferry.data_classes import dataclass
 from logferry.model.holdings import Held, Holdings
 from logferry.model.render_spec import RenderSpec
 
