@@ -22,6 +22,9 @@ from logferry.config import ServeSettings, ShipSettings, VerifySettings, load
 from logferry.errors import ConfigError, LogferryError, SourceError
 from logferry.server.listen import BoundAddress
 from logferry.server.server import serve
+from logferry.server.storage.disk.content.segment_bytes import any_form, blocks
+from logferry.server.storage.disk.files.segment_files import segment_files
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.worker import Worker
 
 _START_TIMEOUT_S = 10.0
@@ -70,9 +73,13 @@ def _removing_at_interrupt(folder: str) -> AbstractContextManager[None]:
 
 
 def _show_stored(data_dir: Path) -> None:
-    for segment in sorted(data_dir.rglob("*.ndjson")):
+    root = data_dir / FOLDER_NAME
+    for folder, name in segment_files(root):
+        segment = root / folder / str(name)
         print_result(f"\nStored and synced to disk in {segment.relative_to(data_dir.parent)}:")
-        print_result(segment.read_text(encoding="utf-8").rstrip("\n"))
+        with any_form(segment) as content:
+            lines = b"".join(blocks(content, 0, content.size))
+        print_result(lines.decode().rstrip("\n"))
 
 
 def _find_sample() -> Path:

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from logferry.config import ServeSettings, load
+from logferry.errors import ConfigError
 from logferry.server.storage.disk.compression.compressor import Compressor
 from logferry.server.storage.disk.files.file_system import FileSystem
+from logferry.server.storage.disk.integrity.fsck import fsck
+from logferry.zstd_library import MODULE, REMEDY
 from tests.server.storage.disk.integrity.test_repair import flip, ship
 from tests.support.compressing import SIZE, compress_all, files_of, rows, small_members
 from tests.support.running import stored_lines, wait_until
@@ -120,3 +124,32 @@ def test_a_segment_whose_journal_lacks_something_waits(tmp_path: Path, monkeypat
             wait_until(lambda count=count: len(looked) > count, "it has looked")  # type: ignore[misc]
             assert rows(tmp_path)[0].compression == ""
         compress_all(store, tmp_path, "gzip")
+
+
+def test_fsck_says_what_a_crash_has_left(tmp_path: Path) -> None:
+    with opened(tmp_path, **STORE) as store:
+        ship(store, 10, 22)
+        (first,) = compress_all(store, tmp_path, "gzip")
+    compressed = tmp_path / "segments" / f"{first.path}.gz"
+    compressed.with_name(first.path.rpartition("/")[2]).write_bytes(b"".join(LINES[10:20]))
+    compressed.with_name(compressed.name + ".new").write_bytes(b"unfinished")
+    unknown = compressed.with_name("2024-01-15-7.ndjson.gz")
+    unknown.write_bytes(compressed.read_bytes())
+    found = {
+        finding.path.rpartition("/")[2]: (finding.kind, finding.problem or finding.note) for finding in fsck(tmp_path)
+    }
+    assert found == {
+        "2024-01-15-1.ndjson": ("segment", ""),
+        "2024-01-15-2.ndjson": ("segment", ""),
+        compressed.name: ("foreign", "a second file of a segment: the server keeps a whole one"),
+        f"{compressed.name}.new": ("foreign", "a file of a segment that is being written, or was when a server ended"),
+        unknown.name: ("unknown segment", "is a segment that the ledger does not have"),
+    }
+
+
+def test_a_server_that_cannot_compress_as_it_should_says_so_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logferry.config.conflicts.zstd_library", lambda: None)
+    with pytest.raises(ConfigError) as refused:
+        load(ServeSettings, {"segment_compression": "zstd"}, {})
+    assert f"--segment-compression zstd needs the Python module {MODULE}: {REMEDY}" in str(refused.value)
+    assert load(ServeSettings, {}, {}).segment_compression == "auto"
