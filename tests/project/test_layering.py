@@ -19,7 +19,7 @@ FLOORS: Final = {
     "": (
         *("__main__", "cli", "client", "reading", "server", "rendering", "telemetry", "config", "protocol", "model"),
         *("addresses", "folder_lock", "tls_files", "permissions", "small_files", "x509", "durable", "checksum"),
-        *("zstd_library", "speedups", "errors", "names", "printable", "worker", "data_classes"),
+        *("zstd_library", "speedups", "errors", "names", "printable", "worker"),
     ),
     "cli": (
         *(

@@ -7,7 +7,7 @@ the modules of other modes, which halves its start-up time.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +31,6 @@ from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.writer import StatusWriter
 from logferry.client.tls_reload import watching_tls
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
-from logferry.data_classes import dataclass
 from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.metrics import Metrics

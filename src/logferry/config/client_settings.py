@@ -4,6 +4,7 @@ Each field declares its option (see `options`). The settings of an input are in 
 nothing: `loading` finds the values.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -12,7 +13,6 @@ from logferry.config.kinds import BOOLEAN, CERTIFICATE_NAME, HOST_NAME, PATH, PO
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
 from logferry.config.server_addresses import SERVER_ADDRESSES, ServerAddress
 from logferry.config.units import KIB, TIB, duration, size
-from logferry.data_classes import dataclass
 
 ServerHost: TypeAlias = Annotated[
     str, Declaration(TEXT, "localhost", "the server's host name or IP address", Group.ADDRESS, variable="SERVER_HOST")

@@ -3,6 +3,7 @@
 Each field declares its option (see `options`). This module reads nothing: `loading` finds the values.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from logferry.config.input_kinds import (
@@ -20,7 +21,6 @@ from logferry.config.input_kinds import (
 from logferry.config.kinds import BOOLEAN, choice, whole
 from logferry.config.options import Declaration, Group
 from logferry.config.units import KIB, duration, size
-from logferry.data_classes import dataclass
 from logferry.model.encoding_names import ENCODING_NAMES, UTF_8
 from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
 from logferry.model.render_spec import (

@@ -7,10 +7,10 @@ the kinds that any option may have; `units` has durations and sizes, `input_kind
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.data_classes import dataclass
 from logferry.names import encodable
 from logferry.printable import printable, quoted
 

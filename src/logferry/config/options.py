@@ -7,13 +7,13 @@ all come from the declarations.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
 from logferry.config.kinds import BOOLEAN, HOST_AND_PORT, Kind, choice, word_or
 from logferry.config.units import duration
-from logferry.data_classes import dataclass
 
 PREFIX: Final = "LOGFERRY_"
 

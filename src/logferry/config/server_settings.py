@@ -3,6 +3,7 @@
 Each field declares its option (see `options`). This module reads nothing: `loading` finds the values.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -10,7 +11,6 @@ from logferry.config.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any
 from logferry.config.listen_urls import LISTEN_URL, ListenUrl, listen_url
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
 from logferry.config.units import KIB, MIB, TIB, days, duration, size
-from logferry.data_classes import dataclass
 
 DataDir: TypeAlias = Annotated[
     Path, Declaration(PATH, "./data", "the folder where the server stores lines and its ledger", Group.STORAGE)

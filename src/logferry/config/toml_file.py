@@ -8,13 +8,12 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from logferry.config.options import Option
 from logferry.config.units import MIB
-from logferry.data_classes import dataclass
 from logferry.errors import ConfigError, cause_of
 from logferry.printable import printable, quoted
 

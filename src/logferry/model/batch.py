@@ -1,7 +1,8 @@
 """A batch: rendered lines of a source, the unit of delivery."""
 
+from dataclasses import dataclass
+
 from logferry import checksum
-from logferry.data_classes import dataclass
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 from logferry.model.unknown_window import UnknownWindow

@@ -1,6 +1,7 @@
 """A chunk: whole raw lines of a source, which a reader hands over for rendering."""
 
-from logferry.data_classes import dataclass
+from dataclasses import dataclass
+
 from logferry.model.render_spec import PLAIN, RenderSpec
 from logferry.model.source import Source
 

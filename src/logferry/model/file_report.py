@@ -1,6 +1,6 @@
 """A reader's report on one file, for the client's status."""
 
-from logferry.data_classes import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

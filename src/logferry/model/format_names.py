@@ -8,10 +8,9 @@ has new rules. Rules are numbered for all formats together. CURRENT_RULES apply 
 checkpoint keeps the rules by which each range was shipped (docs/protocol.md, rule F37).
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
-
-from logferry.data_classes import dataclass
 
 # The newest rules. A format that differs under the next ones, and was released with these, gets an entry in `earlier`.
 CURRENT_RULES: Final = 2

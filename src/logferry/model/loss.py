@@ -1,8 +1,8 @@
 """A loss: bytes of a source that are not delivered, and whether somebody must be warned about it."""
 
+from dataclasses import dataclass
 from enum import Enum, auto
 
-from logferry.data_classes import dataclass
 from logferry.model.source import Source
 from logferry.model.unknown_window import UnknownWindow
 

@@ -7,10 +7,9 @@ configuration has changed.
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
-from logferry.data_classes import dataclass
 from logferry.model.encoding_names import RANGE_ENCODINGS, UTF_8
 from logferry.model.format_names import CURRENT_RULES, REGEX_PREFIX, parts_of
 

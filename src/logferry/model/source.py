@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from logferry.data_classes import dataclass
 from logferry.model.holdings import Held, Holdings
 from logferry.model.render_spec import RenderSpec
 

@@ -1,6 +1,6 @@
 """An unknown window: a time in which bytes may have been written to a file that nobody saw, and that are gone now."""
 
-from logferry.data_classes import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

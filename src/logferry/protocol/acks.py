@@ -1,9 +1,9 @@
 """The answers of the plain protocol: one ack or error per line (docs/protocol.md, rules A1 to A6)."""
 
 import json
+from dataclasses import dataclass
 from typing import Any, Final
 
-from logferry.data_classes import dataclass
 from logferry.errors import SPEAKS_TLS
 from logferry.printable import printable
 

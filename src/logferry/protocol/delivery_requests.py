@@ -3,9 +3,8 @@
 Values only: `control_lines.py` parses control lines into them. A client writes control lines with `delivery.py`.
 """
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from logferry.data_classes import dataclass
 from logferry.model.event_times import UNREAD_TIMES, EventTimes
 from logferry.protocol.delivery import MAX_OFFSET
 from logferry.protocol.delivery_reports import RecordPlace

@@ -6,9 +6,9 @@ A1 to A7).
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.errors import FrameError
 from logferry.protocol.acks import ACK_OK, answered, denial_in, parse_ack
 from logferry.protocol.compressor import encode_frame

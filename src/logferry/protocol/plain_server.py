@@ -6,9 +6,9 @@ more than its limits, nor do more in one call than a step (steps.py).
 """
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.errors import FrameError
 from logferry.protocol.compressor import (
     GZIP_MAGIC,

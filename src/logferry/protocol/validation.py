@@ -10,13 +10,12 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from typing import Final, NoReturn
 
 from logferry import speedups
-from logferry.data_classes import dataclass
 from logferry.model.event_times import UNREAD_TIMES, EventTimes
 from logferry.protocol import long_lines
 from logferry.protocol.long_lines import HAS_LEVEL, HAS_MESSAGE, MAX_NESTING

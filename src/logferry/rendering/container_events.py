@@ -9,12 +9,11 @@ Must never depend on what is before a group: each group begins without an open e
 """
 
 from collections.abc import Iterator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import accumulate
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP
 from logferry.rendering.engine.escape import WHITE_SPACE
 from logferry.rendering.engine.events import JoinedEvents

@@ -4,9 +4,8 @@ Each stream of a container has an object of its own that may be open, and the ru
 Groups, limits and the order of events are those of `container_events`. Must never depend on what is before a group.
 """
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from logferry.data_classes import dataclass
 from logferry.rendering.container_events import ENOUGH_OTHERS, ContainerEvents, ContainerLine, Place
 from logferry.rendering.json_objects import OpenObject, skeletons
 from logferry.rendering.partial_lines import PartSyntax

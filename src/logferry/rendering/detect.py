@@ -5,10 +5,10 @@ lines a format takes for its own, by the format (`Format.is_typical`). Must neve
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.model.format_names import AUTO, SOUGHT_FORMATS
 from logferry.rendering.engine.ansi import without_ansi
 from logferry.rendering.engine.escape import BOM, WHITE_SPACE

@@ -10,9 +10,9 @@ at the end of the data, stays a part.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.events import JoinedEvents
 
 

@@ -6,12 +6,12 @@ A redactor sees the text of an event as it is in the file, after the filters and
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import compress, groupby
 from typing import Final
 
 from logferry import speedups
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.escape import NEWLINE
 from logferry.rendering.engine.events import joined_texts, texts_of

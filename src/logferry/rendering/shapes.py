@@ -6,9 +6,9 @@ A person who sees the shapes of unrecognised lines knows which programs wrote th
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 
 # The beginning of a text says how it is laid out; what follows is different in every line.

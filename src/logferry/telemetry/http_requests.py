@@ -5,9 +5,8 @@ or None while at most MAX_REQUEST_BYTES have come.
 """
 
 import re
+from dataclasses import dataclass
 from typing import Final
-
-from logferry.data_classes import dataclass
 
 # Prometheus and browsers send less than 2 KiB.
 MAX_REQUEST_BYTES: Final = 8 * 1024

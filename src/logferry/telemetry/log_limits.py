@@ -11,9 +11,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from logferry.data_classes import dataclass
 
 # After the first message, counts follow after a minute, two, four ... an hour: a long outage does not fill the log.
 FIRST_INTERVAL_S: Final = 60.0

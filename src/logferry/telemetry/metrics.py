@@ -7,11 +7,10 @@ show them.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.telemetry.latency import LatencyHistogram
 from logferry.telemetry.table import CLIENT_COUNTERS, Counters, Gauges
 

@@ -4,10 +4,9 @@ Both ends have a `StatusSource`. It answers at any time, in any thread, and neve
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from logferry.data_classes import dataclass
 from logferry.telemetry.latency import LatencyHistogram
 
 

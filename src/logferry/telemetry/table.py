@@ -6,11 +6,9 @@ fields; `exposed_as` follows the conventions of Prometheus: base units, `_total`
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Final, Literal
-
-from logferry.data_classes import dataclass
 
 _DECLARATION: Final = "metric"
 

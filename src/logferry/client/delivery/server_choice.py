@@ -7,11 +7,11 @@ time is an argument. Must never let a server that does not answer be tried more 
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from logferry.client.delivery.retry import Backoff
-from logferry.data_classes import dataclass
 from logferry.errors import (
     DeliveryError,
     NotAuthorised,

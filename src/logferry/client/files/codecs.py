@@ -8,12 +8,12 @@ import errno
 import re
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from logferry.client.files.decoder import MAX_DECODER_BYTES, DamagedData, Decoder
 from logferry.client.files.zstd import ZstdDecoder
 from logferry.client.finding.compressed import MAGICS_BY_SUFFIX
-from logferry.data_classes import dataclass
 from logferry.zstd_library import MODULE, REMEDY, zstd_library
 
 # The longest beginning of a member that a format requires.

@@ -4,10 +4,10 @@ Owns what is remembered of such a source to find a copy with its bytes (copytrun
 what is read: it only compares other files with the source.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from logferry.client.files.identity import Peekable, has_bytes, has_head_and_tail
-from logferry.data_classes import dataclass
 from logferry.model.loss import Loss
 from logferry.model.source import Source
 

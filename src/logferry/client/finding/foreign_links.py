@@ -12,10 +12,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.printable import quoted
 
 logger = logging.getLogger(__name__)

@@ -13,11 +13,10 @@ import logging
 import os
 import struct
 from collections.abc import Set
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from logferry.client.finding.short_lived import EntryEvent, Event
-from logferry.data_classes import dataclass
 from logferry.errors import cause_of
 from logferry.printable import printable
 from logferry.telemetry.log_limits import LAST_INTERVAL_S, RepeatLimit

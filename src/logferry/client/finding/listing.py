@@ -7,12 +7,11 @@ file.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
 from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix
-from logferry.data_classes import dataclass
 
 # A folder that changed this recently may change again within the same tick of the clock behind its modification time.
 _RACY_NS: Final = 50_000_000

@@ -5,12 +5,12 @@ Owns the check for names that can never become log files. Must never change or o
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from logferry.client.finding.fifos import is_fifo
 from logferry.client.finding.foreign_links import foreign_link
 from logferry.client.finding.patterns import matching
 from logferry.config import STANDARD_INPUT, InputSettings
-from logferry.data_classes import dataclass
 from logferry.printable import quoted
 
 

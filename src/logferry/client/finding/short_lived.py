@@ -6,11 +6,9 @@ than to ask whether a name exists, and must never decide whether a file was want
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, NamedTuple
-
-from logferry.data_classes import dataclass
 
 # More new files than this between two looks, or more names of one file, are not told apart.
 _MAX_FILES: Final = 10_000

@@ -3,10 +3,10 @@
 Owns how a server is named for people. Must never connect: that is `connect.dial`.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from logferry.config import ConnectionSettings
-from logferry.data_classes import dataclass
 
 if TYPE_CHECKING:
     from logferry.client.net.security import Security

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
@@ -15,7 +15,6 @@ from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
 from logferry.config import RepairSettings, ShipSettings
-from logferry.data_classes import dataclass
 from logferry.errors import NotALogServer, ProtocolError, QuestionRefused
 from logferry.names import text_of_name
 from logferry.protocol.delivery import FOREIGN, control_line

@@ -4,7 +4,7 @@ Owns how the file is read meanwhile: once, and again what several servers have. 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -12,7 +12,6 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.proof.lines import Run
 from logferry.client.proof.verdict import Doubled, Range, Verdict
 from logferry.client.readers.rerender import Renderings, Rerendered, rerender, rerender_as_stored
-from logferry.data_classes import dataclass
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
 
 CHANGED: Final = "the file has changed since it was shipped"

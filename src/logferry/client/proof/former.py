@@ -8,7 +8,7 @@ present file is verify.py's. Must never change a checkpoint.
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from logferry.client.files.line_reader import SourceFile
@@ -19,7 +19,6 @@ from logferry.client.recognition.recognise import is_same_file
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.losses_file import KnownLoss
-from logferry.data_classes import dataclass
 from logferry.errors import SourceError
 from logferry.protocol.delivery_reports import Extent, NamedSource, RecordedLoss, RecordedWindow, ReportPage
 

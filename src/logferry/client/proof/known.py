@@ -6,13 +6,13 @@ are in no such record. Must never hide one that the server does not have.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from logferry.client.finding.patterns import Discovery, is_pattern
 from logferry.client.proof.former import FormerSource, names_of
 from logferry.client.state.losses_file import KnownLoss, without_files
 from logferry.config import FileSettings
-from logferry.data_classes import dataclass
 from logferry.protocol.delivery_reports import RecordedLoss
 
 

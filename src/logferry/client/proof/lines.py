@@ -8,14 +8,13 @@ size of an extent, and so is work: after MAX_PROBLEMS in a run of extents, the r
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.files.line_splitter import splitter_for
 from logferry.client.readers.rerender import Renderings, chunks_up_to, lines_in, rendered_chunk
-from logferry.data_classes import dataclass
 from logferry.model.chunk import Chunk
 from logferry.model.format_names import joins_lines
 from logferry.protocol.delivery_reports import Extent

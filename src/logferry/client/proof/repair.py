@@ -7,7 +7,7 @@ never send anything else, and holds one extent at a time.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,6 @@ from logferry.client.readers.rerender import Renderings, chunks_up_to, other_ren
 from logferry.client.recognition.locate import open_file_of
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.data_classes import dataclass
 from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
 from logferry.protocol.delivery_repairs import DamagedExtent

@@ -1,10 +1,9 @@
 """What `verify` finds out about one file, as values. Must never ask anybody."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.lines import LineProblem
-from logferry.data_classes import dataclass
 from logferry.names import text_of_name
 from logferry.protocol.delivery_reports import RecordedLoss
 

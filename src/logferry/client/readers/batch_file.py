@@ -5,6 +5,7 @@ Owns how the file is found after a rename, and where reading ends. Must never re
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from logferry.client.files.archive import uncompressed
@@ -16,7 +17,6 @@ from logferry.client.finding.foreign_links import status_reached
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.recognition.recognise import Recogniser
-from logferry.data_classes import dataclass
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport

@@ -8,14 +8,13 @@ chunk.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from logferry import checksum
 from logferry.client.files.format_choice import formats_shown
 from logferry.client.files.header_lines import headers_of
 from logferry.client.files.line_reader import SourceFile
-from logferry.data_classes import dataclass
 from logferry.model.chunk import Chunk
 from logferry.model.encoding_names import RANGE_ENCODINGS, UTF_8
 from logferry.model.format_names import CURRENT_RULES, has_header, joins_lines

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,6 @@ from logferry.client.finding.fifos import is_fifo
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.readers.rerender import lines_in
 from logferry.config import STANDARD_INPUT, InputSettings
-from logferry.data_classes import dataclass
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.format_names import HEADER_PREFIX

@@ -6,7 +6,7 @@ earlier version wrote must stay readable: a new field needs a default. Must neve
 
 import re
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
 from sys import intern
@@ -21,7 +21,6 @@ from logferry.client.files.identity import (
 )
 from logferry.client.state.journal_format import Entry
 from logferry.client.state.state_values import MAX_OFFSET, check_offset, check_text, check_time, check_values
-from logferry.data_classes import dataclass
 from logferry.model.format_names import CURRENT_RULES
 from logferry.model.holdings import Held, Holdings, Part
 from logferry.model.render_spec import RenderSpec

@@ -13,7 +13,7 @@ process may read the file at any time.
 """
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +25,6 @@ from logferry.client.state.state_values import (
     check_values,
     shortly,
 )
-from logferry.data_classes import dataclass
 from logferry.durable import replace_file
 from logferry.errors import StateError
 from logferry.small_files import read_small_file

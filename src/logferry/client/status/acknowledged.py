@@ -8,13 +8,12 @@ file, beside a running client; a crash leaves the old content or the new. An unr
 """
 
 import json
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from logferry.client.state.state_values import UNREADABLE, check_values
 from logferry.client.status.snapshot import ClientReport
-from logferry.data_classes import dataclass
 from logferry.durable import replace_file
 from logferry.errors import StateError, cause_of
 from logferry.permissions import advice

@@ -5,11 +5,10 @@ Owns that state; the only history that it keeps is the last failure. Must never 
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from logferry.client.delivery.output import Guarantee
-from logferry.data_classes import dataclass
 
 IDLE: Final = "idle"
 CONNECTED: Final = "connected"

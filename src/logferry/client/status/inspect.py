@@ -6,7 +6,7 @@ sizes of files from the disk: the lag that it returns is right whatever has happ
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,6 @@ from logferry.client.status.acknowledged import Acknowledged
 from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.client.status.connection_state import WAITING
 from logferry.client.status.snapshot import ClientReport, Status, read
-from logferry.data_classes import dataclass
 from logferry.errors import StateError, cause_of
 from logferry.folder_lock import lock_holder
 from logferry.model.file_report import FileReport

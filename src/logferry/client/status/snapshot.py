@@ -14,13 +14,12 @@ version. The file is not synced: a crash of the machine may leave it empty, or l
 
 import json
 from collections.abc import Callable
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from logferry.client.state.state_values import UNREADABLE, check_values, shortly
 from logferry.client.status.connection_state import ConnectionState
-from logferry.data_classes import dataclass
 from logferry.errors import StateError, cause_of
 from logferry.model.file_report import FileReport
 from logferry.permissions import advice

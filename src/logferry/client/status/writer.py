@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -20,7 +21,6 @@ from logferry.client.status.connection_state import ConnectionState, ConnectionT
 from logferry.client.status.lag import FILES_PER_PIECE, lag_of
 from logferry.client.status.snapshot import STATUS_FILE, ClientReport, Status, encode
 from logferry.config import ShipSettings
-from logferry.data_classes import dataclass
 from logferry.durable import replace_file
 from logferry.errors import cause_of
 from logferry.telemetry.log_limits import RepeatLimit

@@ -6,10 +6,9 @@ the program looks.
 """
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 
 # One character of a line, as a pattern writes it; perhaps how often; and what else a simple pattern consists of.

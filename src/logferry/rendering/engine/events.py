@@ -5,9 +5,9 @@ container runtime split long lines into parts). Readers of files need only the b
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.escape import NEWLINE
 
 

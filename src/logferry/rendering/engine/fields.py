@@ -5,9 +5,9 @@ Both give the same bytes. New kinds of fields belong here, not in the formats.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final, Self
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.escape import to_json, unescape
 from logferry.rendering.engine.records import Column, Texts, Written
 

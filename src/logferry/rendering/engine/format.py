@@ -10,9 +10,9 @@ The keys `level`, `message` and `timestamp` come first, in this order (a JSON li
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.escape import to_json, without_blank_lines
 from logferry.rendering.engine.levels import UNKNOWN
 

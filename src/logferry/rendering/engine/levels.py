@@ -5,9 +5,9 @@ Levels are written in capitals. Only an unmistakable level counts: a wrong level
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Self
 
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.timestamps import AT_MESSAGE_START
 

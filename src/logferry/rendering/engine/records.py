@@ -8,10 +8,10 @@ places, so that they share the cost of a call. This module must never know about
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.format import Rendered
 

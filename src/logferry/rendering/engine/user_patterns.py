@@ -11,10 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 
 Result = TypeVar("Result")

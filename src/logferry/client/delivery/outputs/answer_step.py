@@ -4,11 +4,11 @@ Owns the events that wait for that. A connection is in step once every line sent
 follows for a moment. The end of a connection proves the same if every line has its answer by then.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from logferry.client.delivery.output import LineRejected, OutputEvent, Stored
 from logferry.client.net.silence import QUIET_S
-from logferry.data_classes import dataclass
 from logferry.errors import NotALogServer
 from logferry.printable import printable
 

@@ -8,6 +8,7 @@ Must only return a verdict, never act on it: truncation.py does.
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from logferry.client.files.identity import LEAST_PROOF_BYTES
@@ -16,7 +17,6 @@ from logferry.client.readers.follow.followed.copies import SkipTo, Wait, paths_o
 from logferry.client.readers.follow.followed.file import FollowedFile
 from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.recognition.recognise import Recogniser
-from logferry.data_classes import dataclass
 
 # An editor, or renamecopy, that keeps the old file under a name that is followed too will have deleted it by then.
 _BACKUP_DELETED_S: Final = 2.0

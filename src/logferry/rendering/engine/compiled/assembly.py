@@ -2,10 +2,10 @@
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.compiled.shapes import Bounds, bytes_in, packed
 from logferry.rendering.engine.compiled.tree import NotCompiled
 

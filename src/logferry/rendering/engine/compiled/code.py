@@ -5,10 +5,9 @@ pattern could use them, and a choice tries only what can begin with the next byt
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.compiled.assembly import FAILURE, Assembler, Code, Label
 from logferry.rendering.engine.compiled.assembly import Instruction as Op
 from logferry.rendering.engine.compiled.single_bytes import choose, compare_bytes, look_at_once, look_behind

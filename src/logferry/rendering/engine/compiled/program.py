@@ -6,11 +6,11 @@ A program has the patterns of the kinds of lines, and what their records consist
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import Final
 
 from logferry import speedups
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.compiled.code import CodeWriter
 from logferry.rendering.engine.compiled.reader import tree_of
 from logferry.rendering.engine.compiled.tree import NotCompiled

@@ -4,10 +4,9 @@ Sets of bytes are numbers with a bit for each byte.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
-
-from logferry.data_classes import dataclass
 
 ALL: Final = (1 << 256) - 1
 NEWLINE: Final = 1 << ord("\n")

@@ -1,9 +1,9 @@
 """Defines what the formats of container runtimes share: what a line of a container consists of, and its fields."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.fields import Field, of_each, text
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.levels import level_of_word

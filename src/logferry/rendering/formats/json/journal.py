@@ -11,9 +11,9 @@ json format reads. Must never join lines that are not an entry: each of these is
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.events import EventJoiner, JoinedEvents
 from logferry.rendering.formats.json.format import JsonFormat

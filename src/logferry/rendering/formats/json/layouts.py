@@ -6,10 +6,10 @@ stand before, between and after these keys.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.fields import upper_levels
 from logferry.rendering.engine.layouts import INSIDE_STRING, PLAIN_CHARACTERS, Piece, composed
 from logferry.rendering.engine.levels import LEVEL_WORDS

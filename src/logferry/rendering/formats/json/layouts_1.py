@@ -6,10 +6,10 @@ may stand before, between and after these keys.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.field_roles import ALL_NAMES, sources_of
 from logferry.rendering.engine.fields import upper_levels
 from logferry.rendering.engine.layouts import INSIDE_STRING, PLAIN_CHARACTERS, Piece, composed

@@ -1,9 +1,9 @@
 """Finds the members of a JSON object in its text, so that a key can be replaced while the rest stays unchanged."""
 
 import json
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 
 _white_space: Final = compile_pattern(r"[ \t\r\n]*+")

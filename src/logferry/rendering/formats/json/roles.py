@@ -6,9 +6,9 @@ member count as a level or a timestamp unless the program that wrote the object 
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.escape import to_json
 from logferry.rendering.engine.field_roles import NAMES

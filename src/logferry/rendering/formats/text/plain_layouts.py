@@ -14,9 +14,9 @@ Each pattern has two spellings, of the same meaning: for the text of a line, and
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from logferry.data_classes import dataclass
 from logferry.rendering.engine.fields import Field, always_null, of_each, text, text_or_null
 from logferry.rendering.engine.levels import LevelPatterns, level_of_token
 from logferry.rendering.engine.line_format import LineKind

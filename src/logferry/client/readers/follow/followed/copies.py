@@ -7,13 +7,13 @@ clear what it is. Owns that judgement. Must only return a verdict, never act on 
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.rotation_names import original_names
 from logferry.client.readers.follow.followed.file import FollowedFile
-from logferry.data_classes import dataclass
 
 # A file that looks like a copy and has not changed for this long, while nothing was truncated, is a separate file.
 COPY_SETTLE_S: Final = 10.0
