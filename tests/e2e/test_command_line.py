@@ -185,7 +185,7 @@ def test_a_client_ships_under_the_name_that_it_was_given(tmp_path: Path) -> None
     with server(data_dir, folder=tmp_path) as running:
         run = ship(log, running.port, "--host", "web-1", "--add-host", folder=tmp_path)
         assert run.wait() == 0, run.stderr
-    (segment,) = data_dir.glob("segments/*/*/*.ndjson")
+    (segment,) = data_dir.glob("segments/**/*.ndjson")
     assert segment.relative_to(data_dir).parts[:3] == ("segments", "web-1", "app.log")
     added = b', "host": "web-1"'
     assert_conserved(range(10), [line.replace(added, b"") for line in stored_lines(data_dir) if added in line])
@@ -286,7 +286,7 @@ def test_a_client_needs_no_more_than_its_promised_memory(tmp_path: Path) -> None
 
 
 def data(data_dir: Path) -> list[Path]:
-    return list(data_dir.glob("segments/*/*/*.ndjson"))
+    return list(data_dir.glob("segments/**/*.ndjson"))
 
 
 def assert_memory_until_done(pid: int, data_dir: Path, size: int) -> None:

@@ -151,7 +151,9 @@ def test_both_ends_over_tls_and_their_monitoring_in_containers(tmp_path: Path, r
     project.run("up", "--detach", "log-server", "log-client", "prometheus")
 
     def stored() -> list[bytes]:
-        found = project.run("exec", "-T", "log-server", "sh", "-c", "cat /data/segments/web/*/*/*.ndjson || true")
+        found = project.run(
+            "exec", "-T", "log-server", "sh", "-c", "find /data/segments/web -name '*.ndjson' -exec cat {} +"
+        )
         return found.encode().splitlines(keepends=True)
 
     wait_until(lambda: len(stored()) == 100, "the lines of the client are stored", deadline_s=60)

@@ -342,7 +342,7 @@ def logs_of(folder: Path, numbers: range, *, count: int) -> list[Path]:
 
 def lines_of_each(data_dir: Path) -> list[bytes]:
     """Return what is stored, sorted by the numbers in the lines; each file's lines must be in their order."""
-    for path in data_dir.glob("segments/*/*/*.ndjson"):
+    for path in data_dir.glob("segments/**/*.ndjson"):
         lines = path.read_bytes().splitlines(keepends=True)
         assert lines == sorted(lines, key=_number)
     return sorted(stored_lines(data_dir), key=_number)

@@ -60,7 +60,7 @@ def test_no_two_names_are_the_same_anywhere(
         assert {record["path"] for record in records} == texts(folder)
         with closing(sqlite3.connect(server.data_dir / "ledger.sqlite3")) as ledger:
             assert {path for (path,) in ledger.execute("SELECT path FROM sources")} == texts(folder)
-        assert len(list(server.data_dir.glob("segments/*/*"))) == len(NAMES)
+        assert len(list(server.data_dir.glob("segments/**/*.ndjson"))) == len(NAMES)
         words = ["--log-file", f"{folder}/*", "--state-dir", str(tmp_path / "state"), "--server-host=127.0.0.1"]
         words += [f"--server-port={server.port}"]
         assert main(["verify", *words, "--json"]) == 0

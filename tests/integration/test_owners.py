@@ -52,7 +52,7 @@ def judged(log: Path, server: RunningServer, state: Path) -> Verdict:
 
 def damage(server: RunningServer) -> Path:
     """Change a byte of the only segment."""
-    (segment,) = server.data_dir.glob("segments/*/*/*.ndjson")
+    (segment,) = server.data_dir.glob("segments/**/*.ndjson")
     content = bytearray(segment.read_bytes())
     content[100] ^= 1
     segment.write_bytes(content)

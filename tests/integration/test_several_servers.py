@@ -471,7 +471,7 @@ def test_which_lines_differ_is_found_out_at_the_server_that_has_them(two: Fleet)
     with DeliveryClient(two.servers["b"], client=client_id, source=source) as client:
         client.send(batch(lines(range(20)), start=0, end=end, source=source))
         assert client.answer_after_alive()["committed"]
-    (segment,) = (two.tmp_path / "b").glob("segments/*/*/*.ndjson")
+    (segment,) = (two.tmp_path / "b").glob("segments/**/*.ndjson")
     content = segment.read_bytes()
     segment.write_bytes(content.replace(b"line 5", b"line X"))
     verdict = two.verify("a", "b")

@@ -151,7 +151,7 @@ def test_the_lines_of_a_sample_are_always_the_same_and_fit_their_format(tmp_path
     with running_server(tmp_path, durability="none") as (_, port):
         with start_client(log, tmp_path, port, *SAMPLES[name].flags, "--batch-size", "auto") as client:
             client.wait(limit_s=LIMIT_S)
-        (segment,) = tmp_path.glob("store/segments/*/*/*.ndjson")
+        (segment,) = tmp_path.glob("store/segments/**/*.ndjson")
         records = [json.loads(line) for line in segment.read_bytes().splitlines()]
     assert all(record["message"] and record["timestamp"] for record in records)
     if name == "multiline":

@@ -80,6 +80,7 @@ FLOORS: Final = {
             "records",
             "owners",
             "log_names",
+            "safe_names",
         ),
     ),
     "server.storage.disk": (
@@ -95,10 +96,17 @@ FLOORS: Final = {
     "server.storage.disk.content": ("copies", "measure", "stored_segments", "segment_bytes", "codecs", "members"),
     "server.storage.disk.recovery": (
         *("rebuild", "new_ledger", "recovery", "lost_transactions", "entering", "named_sources"),
-        *("lost_ledger", "previous_runs"),
+        *("found_logs", "lost_ledger", "previous_runs"),
     ),
     "server.storage.disk.retention": ("retention", "kept_segments", "unused_sources", "expired_rows"),
-    "server.storage.disk.segments": ("deferred_sync", "segments", "open_segments", "held_back", "pending_appends"),
+    "server.storage.disk.segments": (
+        "deferred_sync",
+        "segments",
+        "open_segments",
+        "held_back",
+        "log_folders",
+        "pending_appends",
+    ),
     "server.storage.disk.journals": (
         *("journals", "new_segments", "own_journals", "waiting_entries", "recorded_group"),
         *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
@@ -110,7 +118,7 @@ FLOORS: Final = {
     ),
     "server.storage.disk.files": (
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "segment_files", "segment_forms"),
-        *("regular", "segment_names", "held_folder"),
+        *("emptied_folders", "regular", "segment_names", "held_folder"),
     ),
     "reading": (
         *("sql", "history_of", "explanation", "history", "statistics", "chunk_counting", "hosts", "bounded_counts"),

@@ -21,7 +21,7 @@ from logferry.protocol.delivery_requests import (
 )
 from logferry.server.clients.store_bridge import answer_to
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG
 from logferry.server.storage.memory_store import MemoryStore
 from logferry.server.storage.owners import of_client
 from tests.support.running import numbered_line
@@ -77,7 +77,7 @@ class Client:
         payload = message.payload if isinstance(message, BatchRequest) else b""
         lines = message.lines if isinstance(message, BatchRequest) else 0
         pieces = [payload] if payload else []
-        delivery = Delivery(LogName("", ""), pieces, lines, len(payload), source_request=request)
+        delivery = Delivery(NO_LOG, pieces, lines, len(payload), source_request=request)
         self._store.submit(delivery, lambda _: None)
         return repr(request.outcome)
 

@@ -335,7 +335,7 @@ def test_ipv6_clients_have_folders_of_their_own(tmp_path: Path) -> None:
         with server.connect() as four:
             four.send(LINES[1])
             assert four.answers(1) == ["ok"]
-        folders = sorted(path.parent.parent.name for path in server.data_dir.glob("segments/*/*/*.ndjson"))
+        folders = sorted(path.parent.parent.name for path in server.data_dir.glob("segments/**/*.ndjson"))
         assert folders == ["--1", "127.0.0.1"]
 
 
@@ -411,7 +411,7 @@ def test_after_a_stop_the_next_server_continues_where_the_first_ended(tmp_path: 
             client.send(b"".join(LINES[start : start + 500]))
             assert client.answers(500) == ["ok"] * 500
     assert stored_lines(tmp_path / "data") == LINES
-    assert len(list((tmp_path / "data").glob("segments/*/*/*.ndjson"))) == 1
+    assert len(list((tmp_path / "data").glob("segments/**/*.ndjson"))) == 1
 
 
 def test_serve_runs_until_it_is_asked_to_stop(tmp_path: Path) -> None:

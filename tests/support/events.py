@@ -116,7 +116,7 @@ def _in(lines: Iterable[bytes], wanted: Iterable[bytes]) -> bool:
 
 def stored_of(data_dir: Path, name: str) -> list[bytes]:
     """Return the records that a server keeps of files that were called so."""
-    segments = sorted(data_dir.glob(f"segments/*/{name}/*.ndjson"), key=lambda path: (len(path.name), path.name))
+    segments = sorted(data_dir.glob(f"segments/**/{name}/*.ndjson"), key=lambda path: (len(path.name), path.name))
     return b"".join(path.read_bytes() for path in segments).splitlines(keepends=True)
 
 

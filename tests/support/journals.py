@@ -7,6 +7,7 @@ from pathlib import Path
 from logferry.server.storage.disk.journals.journal import MAX, Origin, State, Total, journal_lines
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.journals.journal_reading import FoundJournal, outline_of
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, LossRow, WindowRow
 
 
@@ -17,6 +18,7 @@ class WholeJournal:
     store_id: str = ""
     path: str = ""
     total: Total | None = None
+    log: LogName | None = None
     sources: dict[str, Origin] = field(default_factory=dict)
     extents: dict[tuple[str, int], ExtentRow] = field(default_factory=dict)
     states: dict[str, list[State]] = field(default_factory=dict)
@@ -27,7 +29,7 @@ class WholeJournal:
 
 def whole(found: FoundJournal) -> WholeJournal:
     """Return all pieces of a journal as one."""
-    journal = WholeJournal(found.store_id, found.path, found.total, damaged_lines=found.damaged_lines)
+    journal = WholeJournal(found.store_id, found.path, found.total, found.log, damaged_lines=found.damaged_lines)
     for piece in found.pieces():
         journal.sources |= piece.sources
         journal.extents |= piece.extents

@@ -35,7 +35,7 @@ def store_lines(store: DiskStore, host: str, *lines: bytes) -> None:
     """Store lines of a host, each in a delivery of its own, and wait until they are committed."""
     stored = Stored()
     for each in lines:
-        store.submit(delivery(each, log=LogName(host, "plain")), stored)
+        store.submit(delivery(each, log=LogName(host, "")), stored)
     wait_until(lambda: len(stored.deliveries) == len(lines), "the lines are stored")
 
 

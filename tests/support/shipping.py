@@ -188,7 +188,7 @@ def count_lines(log: Path) -> int:
 
 def the_segment(server: RunningServer) -> Path:
     """Return the only segment that a server has."""
-    (segment,) = server.data_dir.glob("segments/*/*/*.ndjson")
+    (segment,) = server.data_dir.glob("segments/**/*.ndjson")
     return segment
 
 

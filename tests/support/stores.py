@@ -22,7 +22,7 @@ from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import OnDamage, Store, no_notices
 from tests.support.running import DEADLINE_S, numbered_line, wait_until
 
-LOG = LogName("10.0.0.7", "plain")
+LOG = LogName("10.0.0.7", "")
 MONDAY = datetime.date(2024, 1, 15)
 
 
@@ -79,7 +79,7 @@ def submit_each(store: Store, lines: Sequence[bytes], stored: Stored) -> None:
 
 def names(data_dir: Path) -> list[str]:
     """Return the paths of all files below `segments`."""
-    return sorted(str(path.relative_to(data_dir / "segments")) for path in data_dir.glob("segments/*/*/*.ndjson"))
+    return sorted(str(path.relative_to(data_dir / "segments")) for path in data_dir.glob("segments/**/*.ndjson"))
 
 
 LINES = [numbered_line(number) for number in range(100)]
@@ -186,7 +186,7 @@ SIZE = len(LINES[10])  # two digits
 
 def segments_of(data_dir: Path) -> list[Path]:
     """Return the paths of all segments."""
-    return sorted(data_dir.glob("segments/*/*/*.ndjson"))
+    return sorted(data_dir.glob("segments/**/*.ndjson"))
 
 
 def problems(data_dir: Path) -> list[str]:

@@ -115,7 +115,7 @@ def test_damage_to_an_earlier_file_shows_under_its_name(
         log.rename(tmp_path / "app.log.1")
         append(log, range(10, 20))
         run.wait_for_acks(20)
-    (segment,) = server.data_dir.glob("segments/*/*/*.ndjson")
+    (segment,) = server.data_dir.glob("segments/**/*.ndjson")
     data = segment.read_bytes()
     segment.write_bytes(data.replace(b"line 3", b"LINE 3"))
     printed = run_verify(log)
@@ -200,7 +200,7 @@ def test_what_retention_deleted_is_counted_and_does_not_turn_the_verdict_red(
             "--state-dir",
             str(tmp_path / "state"),
         )
-        wait_until(lambda: len(list(server.data_dir.glob("segments/*/*/*.ndjson"))) < 4, "retention has deleted some")
+        wait_until(lambda: len(list(server.data_dir.glob("segments/**/*.ndjson"))) < 4, "retention has deleted some")
         capsys.readouterr()
         assert main(["verify", "--json", "--log-file", str(log), *words]) == EXIT_OK
     (found,) = json.loads(capsys.readouterr().out)

@@ -188,7 +188,7 @@ def test_a_large_file_in_many_extents_is_proven_and_damage_is_found_where_it_is(
         verdict = judge(log, server)
         assert verdict.is_proven
         assert verdict.stored == 20_000
-        segments = sorted(server.data_dir.glob("segments/*/*/*.ndjson"), key=lambda path: (len(path.name), path.name))
+        segments = sorted(server.data_dir.glob("segments/**/*.ndjson"), key=lambda path: (len(path.name), path.name))
         assert len(segments) > 5
         flip(segments[3], 50_000)
         segments[5].unlink()

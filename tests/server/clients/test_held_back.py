@@ -86,7 +86,7 @@ def test_who_needs_no_name_is_acked_whatever_waits_for_one(tmp_path: Path) -> No
         files.is_full = False
         assert small.answer_after_alive()["lines"] == 1000
         wait_until(lambda: server.stats.bytes_in_memory == 0, "nothing is held any more")
-        assert sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("data/segments/*/*/*.ndjson")) == 40_997
+        assert sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("data/segments/**/*.ndjson")) == 40_997
 
 
 def test_what_waits_of_clients_that_have_left_goes_first(tmp_path: Path) -> None:
@@ -102,4 +102,4 @@ def test_what_waits_of_clients_that_have_left_goes_first(tmp_path: Path) -> None
         files.is_full = False
         assert stays.answer_after_alive()["lines"] == 11_000
         known.close()
-    assert not list(tmp_path.glob("data/segments/*/*1.log*/*.ndjson"))
+    assert not list(tmp_path.glob("data/segments/**/*1.log*/*.ndjson"))

@@ -1,51 +1,118 @@
-"""Names of folders are safe, whatever a client sends, and people recognise them."""
+"""Folders of logs: people find them by host and path, and nothing that a client sends leads anywhere else."""
 
-import re
+import itertools
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.server.storage.log_names import PLAIN, LogName, host_name, log_at, log_of_source, safe_name
+from logferry.server.storage.disk.files.segment_names import is_log_folder, is_segment_path, segment_name
+from logferry.server.storage.disk.files.surplus import surplus_name
+from logferry.server.storage.disk.journals.journal import segment_of_journal
+from logferry.server.storage.log_names import (
+    MAX_BYTES,
+    LogName,
+    host_name,
+    log_of_source,
+    plain_log,
+    proposed_folders,
+)
+
+names = st.one_of(
+    st.sampled_from(["a", "b", "var", "plain", "..", ".", "", "2026-01-01-1.ndjson", "x.journal", "字" * 80, "\0"]),
+    st.text(max_size=5),
+)
+paths = st.one_of(
+    st.lists(names, max_size=8).map("/".join),
+    st.integers(1, 4096).map(lambda count: "/a" * (count // 2)),
+    st.integers(1, 30).map(lambda count: "/x\u0301字" * count * 5),
+)
+logs = st.builds(log_of_source, names, paths, identity=st.sampled_from(["", "a", "web-1", "10.0.0.7"]))
 
 
-@given(st.text())
-def test_a_safe_name_is_one_folder_below_its_parent(text: str) -> None:
-    name = safe_name(text)
-    assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)
-    assert len(name) < 120
+def folder_of(log: LogName) -> str:
+    return next(proposed_folders(log))
 
 
-@given(st.text(), st.text())
-def test_different_texts_get_different_safe_names(one: str, other: str) -> None:
-    assert (safe_name(one) == safe_name(other)) == (one == other)
+@settings(max_examples=40)
+@given(logs)
+def test_a_folder_never_leads_out_and_every_name_and_path_fits(log: LogName) -> None:
+    for folder in itertools.islice(proposed_folders(log), 3):
+        assert is_log_folder(folder)
+        assert is_segment_path(f"{folder}/2026-01-01-999999999.ndjson")
+        assert folder.startswith(f"{log.identity}/" if log.identity else "")
+        assert len(folder.encode()) <= MAX_BYTES + 64
+        for name in folder.split("/"):
+            assert len(name.encode()) + len(".new") <= 255
+            assert segment_name(name) is None
+            assert segment_name(segment_of_journal(name)) is None
+            assert surplus_name(name) is None
+        longest = f"{folder}/2026-01-01-999999999.ndjson.surplus-999999999-{10**18 - 1}.unacked.journal.new"
+        assert len(longest.encode()) < 4096 - 2000  # what the data folder may have
 
 
-@given(st.text())
-def test_no_text_has_the_safe_name_that_another_one_is_changed_into(text: str) -> None:
-    assert safe_name(safe_name(text)) == safe_name(text) == text or safe_name(safe_name(text)) != safe_name(text)
+@settings(max_examples=40)
+@given(logs)
+def test_no_source_is_among_the_lines_of_a_peer_that_speaks_the_plain_protocol(log: LogName) -> None:
+    """A client could say that it is the host 10.0.0.7 and that its file is called `plain`."""
+    assert "plain" not in folder_of(log).split("/")[bool(log.identity) :]
 
 
-names = st.one_of(st.sampled_from(["a", "b", "a/b", "a-b", "..", "", "2026-01-01-1.ndjson"]), st.text(max_size=5))
-logs = st.tuples(st.sampled_from(["", "a", "b", "web-1"]), names, names)
+@settings(max_examples=40)
+@given(logs)
+def test_a_log_always_gets_the_same_folders_and_each_is_another(log: LogName) -> None:
+    folders = list(itertools.islice(proposed_folders(log), 5))
+    assert folders == list(itertools.islice(proposed_folders(log), 5))
+    assert len(set(folders)) == 5
 
 
-@given(logs, logs)
-def test_identities_hosts_and_files_never_meet_in_a_folder(
-    one: tuple[str, str, str], other: tuple[str, str, str]
-) -> None:
-    """Rule E37: of two logs that differ, neither is in the other's folder, nor in the place of its segments."""
-    first, second = (log_of_source(host, f"/x/{name}", folder=folder) for folder, host, name in (one, other))
-    assert log_at(first.path) == first
-    assert not first.path.startswith("/")
-    is_same = (first.folder, one[1] or "unknown", one[2].rpartition("/")[2] or "unknown") == (
-        *(second.folder, other[1] or "unknown", other[2].rpartition("/")[2] or "unknown"),
-    )
-    assert (first.path == second.path) is is_same
-    if first.folder and second.folder and first.folder != second.folder:
-        assert first.path.split("/")[0] != second.path.split("/")[0]
-    below = second.path.removeprefix(f"{first.path}/")
-    assert below == second.path or not re.fullmatch(r"[0-9-]+\.ndjson.*", below)
+@pytest.mark.parametrize(
+    ("host", "path", "folder"),
+    [
+        ("web-1", "/var/log/app/app.log", "web-1/var/log/app/app.log"),
+        ("web-1", "/app.log", "web-1/app.log"),
+        ("web-1", "app.log", "web-1/app.log"),
+        ("web-1", "//var//log/", "web-1/var/log"),
+        ("", "/app.log", "unknown/app.log"),
+        ("машина", "/srv/журнал/日志.log", "машина/srv/журнал/日志.log"),
+    ],
+)
+def test_a_path_is_a_path(host: str, path: str, folder: str) -> None:
+    assert folder_of(log_of_source(host, path)) == folder
+    assert folder_of(log_of_source(host, path, identity="team")) == f"team/{folder}"
+
+
+@pytest.mark.parametrize(
+    ("path", "begin"),
+    [
+        ("/", "h/_-"),
+        ("", "h/_-"),
+        ("//a/../b", "h/a/_-"),
+        ("/a/./b", "h/a/_-"),
+        ("/a\0b", "h/a_b-"),
+        ("/plain", "h/plain-"),
+        ("/plain/app.log", "h/plain-"),
+        ("/x/2026-01-01-1.ndjson", "h/x/2026-01-01-1.ndjson-"),
+        ("/2026-01-01-1.ndjson.journal/x", "h/2026-01-01-1.ndjson.journal-"),
+        (r"C:\logs\app.log", "h/C__logs_app.log-"),
+        ("/" + "x" * 4095, f"h/{'x' * 100}-"),
+        ("/a" * 2048, "h/" + "a/" * 22 + "a-"),
+        ("/" + "字" * 60 + "/" + "/".join(["名" * 60] * 10) + "/app.log", "h/" + "字" * 60),
+    ],
+)
+def test_a_path_that_cannot_be_one_is_changed(path: str, begin: str) -> None:
+    assert folder_of(log_of_source("h", path)).startswith(begin)
+
+
+def test_long_paths_with_the_same_ends_differ() -> None:
+    one, other = ("/a" * 20 + f"/{name}" + "/a" * 20 for name in "xy")
+    assert folder_of(log_of_source("h", one)) != folder_of(log_of_source("h", other))
+
+
+def test_lines_of_the_plain_protocol_lie_below_the_address() -> None:
+    assert folder_of(plain_log("10.0.0.7")) == "10.0.0.7/plain"
+    assert folder_of(plain_log("10.0.0.7", identity="team")) == "team/10.0.0.7/plain"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +133,10 @@ def test_an_invalid_address_becomes_a_safe_name() -> None:
     assert "/" not in host_name("../../etc/passwd")
 
 
-def test_no_source_is_kept_among_the_lines_of_a_plain_peer() -> None:
-    """A client could say that it is the host 10.0.0.7 and that its file is called `plain`."""
-    assert log_of_source("10.0.0.7", "/tmp/plain") != LogName(host_name("10.0.0.7"), PLAIN)
-    assert log_of_source("10.0.0.7", "/tmp/plain").name.startswith("plain-")
+@settings(max_examples=40)
+@given(logs)
+def test_the_folder_of_a_log_can_be_made(tmp_path_factory: pytest.TempPathFactory, log: LogName) -> None:
+    root: Path = tmp_path_factory.getbasetemp() / "made"
+    folder = root / folder_of(log)
+    folder.mkdir(parents=True, exist_ok=True)
+    assert folder.resolve().is_relative_to(root.resolve())

@@ -30,7 +30,7 @@ from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceR
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.opening import DiskStoreSettings
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG
 from logferry.server.storage.memory_store import MemoryRecords, MemoryStore
 from logferry.server.storage.owners import of_client
 from logferry.server.storage.store import RecoveryReport, Store, StoreState
@@ -173,7 +173,7 @@ class Connection:
         request = SourceRequest(message, self._number, of_client(self._owner), "web-1")
         lines, payload = (message.lines, message.payload) if isinstance(message, BatchRequest) else (0, b"")
         pieces = [payload] if payload else []
-        submitted = Delivery(LogName("", ""), pieces, lines, len(payload), source_request=request)
+        submitted = Delivery(NO_LOG, pieces, lines, len(payload), source_request=request)
         self._store.submit(submitted, self.stored)
         return submitted
 

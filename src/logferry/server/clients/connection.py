@@ -54,7 +54,7 @@ from logferry.server.clients.tls.engine import TlsEngine
 from logferry.server.clients.tls.failures import handshake_failure
 from logferry.server.clients.tls.layer import TlsLayer
 from logferry.server.clients.tls.names import names_in
-from logferry.server.storage.log_names import PLAIN, LogName, host_name
+from logferry.server.storage.log_names import plain_log
 from logferry.server.storage.owners import Owner
 
 # Refused lines of a client that has gone, which learns of none of them; after these, the rest is not judged.
@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
     def _start_plain_session(self) -> None:
         answer = self.identify(None)
         folder = answer.folder if isinstance(answer, Principal) else ""
-        log = LogName(host_name(self.record.label.peer.address), PLAIN, folder)
+        log = plain_log(self.record.label.peer.address, identity=folder)
         self._begin_session(PlainSession(self, log, terms=self._services.terms))
         if isinstance(answer, Denied):
             self.answer_now(denial_line(answer.reason))

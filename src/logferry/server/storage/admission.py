@@ -214,7 +214,7 @@ class GroupChanges:
             row = row.moved(message.end, row.lines + message.lines, crc32)
             self._moved.add(row.id)
             is_stored = bool(message.payload)
-            request.log = log_of_source(row.host, row.path, folder=request.owner.folder)
+            request.log = log_of_source(row.host, row.path, identity=request.owner.folder)
         self.rows[row.id] = row
         request.outcome = _position(message.source, row, is_answer_to_open=False)
         return is_stored

@@ -1,68 +1,56 @@
 """The names under which lines are kept: made from what clients send, and safe whatever they send.
 
-A log is `[<folder>/]<host>/<name>`, names of folders. The host is an IP address (plain protocol) or the name that a
-client gave; the name is `plain`, or the last part of the path under which a source was first opened. So the lines of a
-source stay in one log when its file is renamed, and files of the same name on one host share a log. The folder is that
-of the client's identity, if it has one: what one identity sends can never come into the folders of another one.
+A log is what a host has at a path, or what a peer sends by the plain protocol. Its folder below `segments` is
 
-Limits: each name has at most 109 characters of `A-Za-z0-9._-` and does not begin with a dot. A name that had to be
-changed ends in eight digits of a hash of the original, so that different names stay different; a name that ends like
-that by itself is changed, too.
+    [<identity's folder>/]<host>/<each name of the path>        or        [<identity's folder>/]<address>/plain
+
+This module proposes folders; the ledger decides, so that no two logs share one (log_folders.py). Only names: never
+reads or writes a file.
+
+Limits: safe_names.py has those of a name. A path has at most 23 names, and with its host at most 1,000 bytes; what lies
+between the first names and the last one is left out beyond that, and the last one gets a hash of the whole path.
 """
 
-import hashlib
-import os
-import re
+import itertools
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from logferry.addresses import ip_of
+from logferry.server.storage.safe_names import hashed_name, safe_name
 
-# File systems take 255 bytes a name; this leaves room for the hash that keeps shortened names apart.
-MAX_NAME_CHARS: Final = 100
-
-# The log of lines that arrive by the plain protocol, without a source.
+# The log of lines that arrive by the plain protocol, without a source. No name that a client gives becomes this one.
 PLAIN: Final = "plain"
 
-# Not safe as it is: what looks like a changed name, because another name may change into it; and the name of a segment
-# or of what lies beside one, because the folder would be in that file's place.
-_CHANGED: Final = r".*-[0-9a-f]{8}\Z"
-_SEGMENT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]+\.ndjson"
-_is_safe_name: Final = re.compile(rf"(?!\.|{_CHANGED}|{_SEGMENT})[A-Za-z0-9._-]{{1,{MAX_NAME_CHARS}}}").fullmatch
+# Of a folder, without that of an identity.
+MAX_NAMES: Final = 24
+MAX_BYTES: Final = 1000
+
+_MOST_OF_LAST: Final = 220  # bytes of a name with two hashes
 
 
 class LogName(NamedTuple):
-    """Where lines are kept together: its parts are names of folders, made safe by `safe_name` or `host_name`.
+    """Which lines are kept together: those of a path on a host, as the client gave both.
 
-    `folder` is an identity's tree, "" for the common one.
+    `path` is "" for lines of the plain protocol. `identity` is the folder of an identity's tree, "" for the common one.
     """
 
     host: str
-    name: str
-    folder: str = ""
-
-    @property
-    def path(self) -> str:
-        """The log's place below `segments`, with slashes."""
-        return "/".join((self.folder, self.host, self.name) if self.folder else (self.host, self.name))
+    path: str
+    identity: str = ""
 
 
-def log_at(path: str) -> LogName:
-    """Return the log whose place is `path`, which has two or three names. Raises ValueError for any other path."""
-    *folder, host, name = path.split("/")
-    if len(folder) > 1:
-        raise ValueError(f"not the path of a log: {path!r}")
-    return LogName(host, name, *folder)
+# For a delivery whose log the store finds out.
+NO_LOG: Final = LogName("", "")
 
 
-def safe_name(text: str) -> str:
-    """Return `text` as the name of one folder: no separators, no leading dot, at most 109 characters, never empty."""
-    return text if _is_safe_name(text) else _changed(text)
+def plain_log(address: str, *, identity: str = "") -> LogName:
+    """Return the log of what a peer sends by the plain protocol."""
+    return LogName(host_name(address), "", identity)
 
 
-def _changed(text: str) -> str:
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:MAX_NAME_CHARS]
-    safe = re.sub(r"^\.+", "_", safe) or "_"
-    return f"{safe}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
+def log_of_source(host: str, path: str, *, identity: str = "") -> LogName:
+    """Return the log of a source, from its host and the path under which it was first opened."""
+    return LogName(host, path or "/", identity)
 
 
 def host_name(address: str) -> str:
@@ -71,8 +59,37 @@ def host_name(address: str) -> str:
     return safe_name(address if ip is None else str(ip).replace(":", "-"))
 
 
-def log_of_source(host: str, path: str, *, folder: str = "") -> LogName:
-    """Return where the lines of a source are kept, from its host and the path under which it was first opened."""
-    name = os.path.basename(path) or "unknown"
-    # A client chooses host and path: no source may be among the lines of a peer that speaks the plain protocol.
-    return LogName(safe_name(host or "unknown"), _changed(name) if name == PLAIN else safe_name(name), folder)
+def proposed_folders(log: LogName) -> Iterator[str]:
+    """Yield folders for a log, without end, the best first: if others have it, the last name gets a hash of the log."""
+    *first, last = _names_of(log)
+    for number in itertools.count():
+        name = hashed_name(last, "\0".join((*log, str(number)))) if number else last
+        yield "/".join((*((log.identity,) if log.identity else ()), *first, name))
+
+
+def _names_of(log: LogName) -> list[str]:
+    host = _client_name(log.host or "unknown")
+    if not log.path:
+        return [host, PLAIN]
+    names = [name for name in log.path.split("/") if name]
+    if not names:
+        return [host, hashed_name("", log.path)]
+    return [host, *_within_limits(log.path, names, MAX_BYTES - len(host.encode()))]
+
+
+def _client_name(text: str) -> str:
+    return hashed_name(text, text) if text == PLAIN else safe_name(text)
+
+
+def _within_limits(path: str, names: list[str], most: int) -> list[str]:
+    """Return the names of a path as those of folders; not all are looked at, because a path may have thousands."""
+    *between, last = names
+    kept: list[str] = []
+    room = most - _MOST_OF_LAST
+    for name in between[: MAX_NAMES - 2]:
+        safe = _client_name(name)
+        room -= len(safe.encode()) + 1
+        if room < 0:
+            break
+        kept.append(safe)
+    return [*kept, _client_name(last) if len(kept) == len(between) else hashed_name(last, path)]

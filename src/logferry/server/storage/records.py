@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.owners import Owner
 
 SegmentState = Literal["open", "closed", "expired"]
@@ -93,6 +94,11 @@ class LogRow:
     identity: str
     host: str
     path: str
+
+    @property
+    def name(self) -> LogName:
+        """The log."""
+        return LogName(self.host, self.path, self.identity)
 
 
 @dataclass(frozen=True, slots=True)

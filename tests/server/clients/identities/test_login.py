@@ -127,7 +127,7 @@ def test_e40_a_client_with_a_token_is_welcomed_and_ships(server: RunningServer) 
         assert client.answer_after_alive()["committed"] == 0
         client.send(batch(LINES[:3], start=0))
         assert client.answer_after_alive() == position(LINES[:3])
-    assert len(list(server.data_dir.glob("segments/web/web-1/app.log/*.ndjson"))) == 1
+    assert len(list(server.data_dir.glob("segments/web/web-1/**/app.log/*.ndjson"))) == 1
 
 
 @pytest.mark.parametrize("token", ["wrong", "x" * 1024])

@@ -23,7 +23,7 @@ from tests.support.stores import FailingFiles, small_disk
 
 
 def segment_of(data_dir: Path, number: int = 0) -> Path:
-    return sorted(data_dir.glob("segments/web-1/app.log/*.ndjson"))[number]
+    return sorted(data_dir.glob("segments/web-1/**/app.log/*.ndjson"))[number]
 
 
 def test_e1_the_hello_is_answered_with_a_welcome(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_e4_many_sources_may_be_opened_together_and_each_has_its_own_order(tmp_p
             answer = client.answer_after_alive()
             lines[answer["source"]] = answer["lines"]
         assert sorted(server.stored_lines()) == sorted(LINES[:2] * len(names))
-        for path in server.data_dir.glob("segments/web-1/*/*.ndjson"):
+        for path in server.data_dir.glob("segments/web-1/**/*.ndjson"):
             assert path.read_bytes() == b"".join(LINES[:2])
 
 

@@ -44,7 +44,7 @@ from tests.support.stores import (
 
 def test_lines_land_in_the_folder_of_their_log_in_the_order_of_submitting(tmp_path: Path) -> None:
     stored = Stored()
-    other = LogName("10.0.0.8", "plain")
+    other = LogName("10.0.0.8", "")
     with opened(tmp_path) as store:
         for first, second in zip(LINES[:50], LINES[50:], strict=True):
             store.submit(delivery(first), stored)
@@ -66,7 +66,7 @@ def test_a_segment_rolls_before_a_delivery_that_would_make_it_too_large(tmp_path
     with opened(tmp_path, segment_bytes=3 * size) as store:
         for line in LINES[:10]:
             store.submit(delivery(line), Stored())
-    paths = sorted(tmp_path.glob("segments/*/*/*.ndjson"))
+    paths = sorted(tmp_path.glob("segments/**/*.ndjson"))
     assert [path.name for path in paths] == [f"2024-01-15-{number}.ndjson" for number in (1, 2, 3, 4)]
     assert [path.stat().st_size for path in paths] == [3 * size, 3 * size, 3 * size, size]
     assert stored_lines(tmp_path) == LINES[:10]
@@ -77,7 +77,7 @@ def test_a_delivery_larger_than_a_segment_gets_one_of_its_own(tmp_path: Path) ->
         store.submit(delivery(LINES[0]), Stored())
         store.submit(delivery(*LINES[1:10]), Stored())
         store.submit(delivery(LINES[10]), Stored())
-    assert [len(path.read_bytes().splitlines()) for path in sorted(tmp_path.glob("segments/*/*/*.ndjson"))] == [1, 9, 1]
+    assert [len(path.read_bytes().splitlines()) for path in sorted(tmp_path.glob("segments/**/*.ndjson"))] == [1, 9, 1]
 
 
 def test_the_tenth_segment_of_a_day_follows_the_ninth(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_more_logs_than_may_be_open_are_all_stored(tmp_path: Path) -> None:
     with opened(tmp_path, max_open_segments=3) as store:
         for turn in range(4):
             for number in range(10):
-                store.submit(delivery(numbered_line(turn), log=LogName(f"host{number}", "plain")), stored)
+                store.submit(delivery(numbered_line(turn), log=LogName(f"host{number}", "")), stored)
         wait_until(lambda: len(stored.deliveries) == 40, "all are stored")
         assert len(parts_of(store).segments.opened._open) <= 3
     assert stored_lines(tmp_path) == [numbered_line(turn) for turn in range(4)] * 10
@@ -113,7 +113,7 @@ def test_a_removed_segment_is_not_written_to_again(tmp_path: Path) -> None:
     stored = Stored()
     with opened(tmp_path) as store:
         submit_each(store, LINES[:1], stored)
-        next(tmp_path.glob("segments/*/*/*.ndjson")).unlink()
+        next(tmp_path.glob("segments/**/*.ndjson")).unlink()
         submit_each(store, LINES[1:2], stored)
     assert stored_lines(tmp_path) == LINES[1:2]
 
@@ -168,7 +168,7 @@ def test_many_files_of_a_group_are_all_synced_before_anybody_gets_an_ack(tmp_pat
                 store.submit(delivery(line, log=log), stored)
         wait_until(lambda: len(stored.deliveries) == len(MANY), "all is stored")
         assert (store.health().counters.groups, store.health().counters.syncs) == (1, len(MANY))
-    assert sorted(synced) == sorted(log.name for log in MANY)
+    assert sorted(synced) == sorted(log.path for log in MANY)
 
 
 @pytest.mark.usefixtures("much_is_written_to_each")
@@ -481,7 +481,7 @@ def test_without_inodes_only_what_needs_a_new_name_waits(tmp_path: Path, has_fol
         store.submit(delivery(LINES[0], log=known), stored)
         wait_until(lambda: stored.lines == LINES[:1], "the known log has a segment")
         if has_folder:
-            (tmp_path / "segments" / new.host / new.name).mkdir(parents=True)
+            (tmp_path / "segments" / new.host / new.path).mkdir(parents=True)
         files.is_full = True
         with in_one_group(store):
             store.submit(delivery(LINES[50], log=new), waiting)

@@ -49,7 +49,7 @@ from logferry.server.clients.sessions.base import (
 )
 from logferry.server.clients.sessions.outcomes import Outcomes
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG
 from logferry.server.storage.owners import of_client
 
 # Roughly what a request without lines costs in memory.
@@ -60,7 +60,6 @@ _MAX_PATH_BYTES: Final = 1024
 _HASH_CHARS: Final = 16
 
 # The store decides where it keeps the lines of a source.
-_NO_LOG: Final = LogName("", "")
 
 _NO_TOKEN: Final = Denied("it has no token (--token-file), and this server wants one", "no token")
 
@@ -258,7 +257,7 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
     def _delivery(self, source_request: SourceRequest | None, payload: bytes, lines: int = 0) -> ClientDelivery:
         pieces = [payload] if payload else []
         return ClientDelivery(
-            *(_NO_LOG, pieces, lines, len(payload), self._channel, []),
+            *(NO_LOG, pieces, lines, len(payload), self._channel, []),
             overhead=_OVERHEAD_BYTES,
             source_request=source_request,
         )

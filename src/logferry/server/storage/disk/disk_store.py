@@ -6,12 +6,12 @@ On disk, under the data folder:
     ledger.sqlite3-check-first                  the ledger was found damaged: see ledger/soundness.py
     ledger.sqlite3-unsynced                     a server that does not sync uses it: see previous_runs.py
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger/
-    segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
+    segments/<host>/<path>/<date>-<n>.ndjson    the lines: see segments.py
                           ....ndjson.gz, .zst   the same, compressed: see members.py
                           ....ndjson.journal    what the ledger has about a segment: see journal.py
     segments/.new-segments.journal              the same about new segments, in one file: see shared_journal.py
                           ....ndjson.surplus-*  what a segment held and the ledger does not have: see surplus.py
-    damaged/<host>/<log>/...                    what repaired segments held instead: see repair.py
+    damaged/<host>/<path>/...                   what repaired segments held instead: see repair.py
 
 Threads: any thread may submit. The writer thread (writer.py) owns the ledger, the segments and the positions. Another
 thread syncs what was deferred (deferred_sync.py); the two share only the ledger, each through its own connection.

@@ -42,7 +42,7 @@ from logferry.server.storage.disk.upkeep import Upkeep
 from logferry.server.storage.disk.writing.group_commit import CrashPoint, GroupCommit, no_crash
 from logferry.server.storage.disk.writing.time_index import TimeIndex, unix_ms
 from logferry.server.storage.disk.writing.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG
 from logferry.server.storage.records import Compression
 from logferry.server.storage.store import OnDamage, OnFailure, OnHeld, RecoveryReport
 from logferry.server.storage.store_state import StateTracker
@@ -293,8 +293,8 @@ class StoreOpening:
         )
 
     def _repair(self, writer: Writer, upkeep: Upkeep, forms: SegmentForms, damaged: DamagedFolder) -> SegmentRepair:
-        def tidy_soon(log: LogName) -> None:
-            upkeep.tidy_soon(log)
+        def tidy_soon(segment: int) -> None:
+            upkeep.tidy_soon(segment)
             wake(writer)
 
         return SegmentRepair(
@@ -321,7 +321,7 @@ class StoreOpening:
 
 def wake(writer: Writer) -> None:
     """Have the writer do its upkeep soon: an empty delivery wakes it."""
-    writer.submit(Delivery(LogName("", ""), [], 0, 0), lambda _: None)
+    writer.submit(Delivery(NO_LOG, [], 0, 0), lambda _: None)
 
 
 def _note_start(ledger: Ledger, report: RecoveryReport) -> None:

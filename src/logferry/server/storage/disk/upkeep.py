@@ -1,7 +1,7 @@
-"""What the writer does between two groups: tidies logs, deletes expired segments, forgets rows that nobody needs.
+"""What the writer does between two groups: tidies segments, deletes expired segments, forgets rows that nobody needs.
 
 Owns that a failure of these does no harm: it is logged once, and the next segment or day tries again. Used by the
-writer thread, and before that thread starts by the one that opens the store; any thread may ask to tidy a log.
+writer thread, and before that thread starts by the one that opens the store; any thread may ask to tidy a segment.
 """
 
 import datetime
@@ -15,7 +15,6 @@ from logferry.server.storage.disk.retention.expired_rows import ExpiredRows
 from logferry.server.storage.disk.retention.retention import Retention
 from logferry.server.storage.disk.retention.unused_sources import UnusedSources
 from logferry.server.storage.disk.segments.segments import Segments
-from logferry.server.storage.log_names import LogName
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
@@ -34,12 +33,12 @@ class Upkeep:
         self._today = today
         self.stored_bytes: Callable[[], int] = lambda: 0  # by groups, since the start
         self.walks: Sequence[UnusedSources | ExpiredRows] = ()  # through the ledger, a little after each group
-        self._to_tidy: deque[LogName] = deque()  # repairs add to it, the writer thread takes from it
+        self._to_tidy: deque[int] = deque()  # repairs add to it, the writer thread takes from it
         self._repeats = RepeatLimit(logger)
 
-    def tidy_soon(self, log: LogName) -> None:
-        """Have a log tidied after the next group."""
-        self._to_tidy.append(log)
+    def tidy_soon(self, segment: int) -> None:
+        """Have an open segment tidied after the next group."""
+        self._to_tidy.append(segment)
 
     @property
     def has_more(self) -> bool:
@@ -67,12 +66,12 @@ class Upkeep:
         Never raises OSError.
         """
         try:
-            self._retention.delete_some()
+            self._retention.delete_some(self._segments.opened)
         except OSError as error:
             self._report_undeleted(error)
 
     def apply(self) -> None:
-        """Tidy logs, and delete a few expired segments. Never raises OSError."""
+        """Tidy segments, and delete a few expired segments. Never raises OSError."""
         try:
             while self._to_tidy:
                 self._segments.opened.tidy(self._to_tidy.popleft())

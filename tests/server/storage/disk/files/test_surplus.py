@@ -56,7 +56,7 @@ def test_lines_that_were_acked_survive_the_loss_of_the_ledgers_log(tmp_path: Pat
     (tmp_path / "ledger.sqlite3").write_bytes(before)  # as after the loss of ledger.sqlite3-wal
     with opened(tmp_path) as store:
         store.submit(delivery(LINES[6]), Stored())
-    contents = b"".join(path.read_bytes() for path in tmp_path.glob("segments/*/*/*.ndjson*"))
+    contents = b"".join(path.read_bytes() for path in tmp_path.glob("segments/**/*.ndjson*"))
     assert set(contents.splitlines(keepends=True)) >= {*LINES[:5], LINES[6]}
 
 
@@ -76,7 +76,7 @@ def test_a_disk_without_room_for_the_surplus_leaves_it_where_it_is(
         assert path.read_bytes() == b"".join(LINES[:5]) + b"x" * (1 << 20)
         assert "they stay there" in caplog.text
         assert segments_of(disk)[1].read_bytes() == LINES[6]
-        assert not list(disk.glob("segments/*/*/*.new"))
+        assert not list(disk.glob("segments/**/*.new"))
 
 
 @pytest.mark.parametrize("operation", ["sync", "sync_folder", "truncate"])
@@ -146,7 +146,7 @@ def test_nothing_is_left_to_move_after_a_clean_stop(tmp_path: Path) -> None:
     store_twelve(tmp_path)
     with opened(tmp_path):
         pass
-    assert not list(tmp_path.glob("segments/*/*/*surplus*"))
+    assert not list(tmp_path.glob("segments/**/*surplus*"))
     assert len(stored_lines(tmp_path)) == 12
 
 

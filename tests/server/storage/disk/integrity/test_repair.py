@@ -22,7 +22,7 @@ from logferry.server.storage.disk.integrity.damaged_folder import DamagedFolder
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.integrity.repair import SegmentRepair
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG
 from logferry.server.storage.owners import of_client
 from logferry.server.storage.records import ExtentRow
 from logferry.server.storage.store import Store
@@ -43,7 +43,7 @@ def ship(store: Store, first: int, last: int, *, source: str = "s1", path: str =
     for message in requests:
         lines, payload = (message.lines, message.payload) if isinstance(message, BatchRequest) else (0, b"")
         request = SourceRequest(message, 1, of_client("client-1"), "web-1")
-        delivery = Delivery(LogName("", ""), [payload] if payload else [], lines, len(payload), source_request=request)
+        delivery = Delivery(NO_LOG, [payload] if payload else [], lines, len(payload), source_request=request)
         count = len(stored.deliveries)
         store.submit(delivery, stored)  # one by one, so that a segment is not begun early
         wait_until(lambda count=count: len(stored.deliveries) > count, "it is stored")  # type: ignore[misc]
@@ -119,7 +119,7 @@ def test_any_damage_heals_and_storing_goes_on(
 def reopen(store: Store) -> None:
     stored = Stored()
     request = SourceRequest(Open("s1", "/var/log/app.log"), 1, of_client("client-1"), "web-1")
-    store.submit(Delivery(LogName("", ""), [], 0, 0, source_request=request), stored)
+    store.submit(Delivery(NO_LOG, [], 0, 0, source_request=request), stored)
     wait_until(lambda: stored.deliveries, "the source is open")
 
 
@@ -346,7 +346,7 @@ def test_a_segment_whose_lines_are_still_in_the_ledger_heals(tmp_path: Path) -> 
                     lines, pieces = (4, [payload]) if message is batch else (0, [])
                     request = SourceRequest(message, 1, of_client("client-1"), "web-1")
                     size = sum(map(len, pieces))
-                    store.submit(Delivery(LogName("", ""), pieces, lines, size, source_request=request), stored)
+                    store.submit(Delivery(NO_LOG, pieces, lines, size, source_request=request), stored)
         wait_until(lambda: len(stored.deliveries) == 6, "all are stored")
         with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
             assert ledger.unsynced_segments()[0]

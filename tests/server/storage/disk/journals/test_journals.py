@@ -19,6 +19,7 @@ from logferry.server.storage.disk.journals.journal import (
     extent_entry,
     journal_path,
     journal_total,
+    log_entry,
     loss_entry,
     parsed,
     source_entry,
@@ -51,6 +52,7 @@ EXTENT = ExtentRow(0, 10, 1, 7, 0, 0, 30)
 WHOLE = WholeJournal(
     store_id="abc",
     path="web-1/app.log/2024-01-15-1.ndjson",
+    log=LogName("web-1", "/app.log", ""),
     total=Total(30, 1, 7),
     sources={"s1": Origin("client", "web-1", "/var/log/a\n\u202e\udcff.log")},
     extents={("s1", 0): EXTENT},
@@ -70,6 +72,8 @@ def written(folder: Path, data: bytes) -> Path:
 def entries_of(journal: WholeJournal) -> Iterator[bytes]:
     """Yield the entries of a journal, each once."""
     yield begin_entry(journal.store_id, journal.path)
+    if journal.log:
+        yield log_entry(journal.log)
     yield from (source_entry(source, origin) for source, origin in journal.sources.items())
     yield from (extent_entry(source, extent) for (source, _), extent in journal.extents.items())
     yield from (state_entry(source, states[-1]) for source, states in journal.states.items())
@@ -236,7 +240,7 @@ def test_a_journal_that_waits_is_not_made_again_once_its_segment_is_deleted(tmp_
     with opened(tmp_path) as store:
         with in_one_group(store):
             for number in range(20):
-                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "plain")), stored)
+                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "")), stored)
         wait_until(lambda: len(stored.deliveries) == 20, "all is stored")
         give_own_journals(store)
         deleted = journal_path(segments_of(tmp_path)[0])
@@ -255,7 +259,7 @@ def test_groups_with_many_segments_wait_for_the_thread_and_others_are_written_at
     with opened(tmp_path, durability=durability) as store:
         with in_one_group(store):
             for number in range(count):
-                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "plain")), stored)
+                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "")), stored)
         wait_until(lambda: len(stored.deliveries) == count, "all is stored")
         if count <= 8:
             assert_journals_agree(tmp_path)
@@ -279,24 +283,24 @@ def skip(store: DiskStore, *, count: int = 1) -> None:
 def test_a_repeated_loss_is_written_once_and_its_segment_is_looked_for_once_in_a_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_up: list[str] = []
-    last_segment_in = Ledger.last_segment_in
+    looked_up: list[int] = []
+    last_segment_of = Ledger.last_segment_of
 
-    def counting(self: Ledger, folder: str) -> SegmentRow | None:
-        looked_up.append(folder)
-        return last_segment_in(self, folder)
+    def counting(self: Ledger, log: int) -> SegmentRow | None:
+        looked_up.append(log)
+        return last_segment_of(self, log)
 
-    monkeypatch.setattr(Ledger, "last_segment_in", counting)
     with opened(tmp_path) as store:
         ship(store, 10, 20)
         give_own_journals(store)
         journal = journal_path(segments_of(tmp_path)[0])
+        monkeypatch.setattr(Ledger, "last_segment_of", counting)
         skip(store, count=100)
         size = journal.stat().st_size
         for _ in range(3):
             skip(store, count=100)
         assert journal.stat().st_size == size
-        assert looked_up == ["web-1/app.log"]
+        assert looked_up == [1]
     found = read_journal(segments_of(tmp_path)[0])
     assert found
     assert len(found.losses) == 1
@@ -305,13 +309,14 @@ def test_a_repeated_loss_is_written_once_and_its_segment_is_looked_for_once_in_a
 def test_a_ledger_that_does_not_answer_after_the_commit_stalls_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def failing(_: Ledger, __: str) -> SegmentRow | None:
+    def failing(_: Ledger, __: int) -> SegmentRow | None:
         raise OSError(None, "disk I/O error", "ledger")
 
-    monkeypatch.setattr(Ledger, "last_segment_in", failing)
     with opened(tmp_path) as store:
         ship(store, 10, 20)
+        monkeypatch.setattr(Ledger, "last_segment_of", failing)
         skip(store)
+        monkeypatch.undo()
         ship(store, 10, 12, source="s2", path="/var/log/other.log")
     assert_journals_agree(tmp_path)
     assert len([text for text in caplog.messages if "disk I/O error; the ledger has it" in text]) == 1

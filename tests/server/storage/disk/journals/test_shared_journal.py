@@ -25,7 +25,7 @@ from tests.support.journals import whole_of
 from tests.support.running import stored_lines, wait_until
 from tests.support.stores import LINES, SIZE, Stored, delivery, in_one_group, opened, parts_of, problems, segments_of
 
-PATH = "web-1/app.log/2024-01-15-{}.ndjson"
+PATH = "web-1/var/log/app.log/2024-01-15-{}.ndjson"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def begin(store: DiskStore, count: int, *, together: int = 8) -> None:
         numbers = range(start, min(start + together, count))
         with in_one_group(store):
             for number in numbers:
-                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "plain")), stored)
+                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "")), stored)
         wait_until(lambda: len(stored.deliveries) == len(numbers), "all is stored")  # noqa: B023
 
 

@@ -36,7 +36,11 @@ def tables(data_dir: Path) -> dict[str, list[Any]]:
         return {
             "store": [ledger.store_id],
             "sources": ledger._query("SELECT id, client, host, path, committed, lines, crc32 FROM sources ORDER BY id"),
-            "segments": sorted((row.path, row.bytes, row.lines, row.crc32, row.state) for row in ledger.segments()),
+            "segments": sorted(
+                (row.path, row.bytes, row.lines, row.crc32, row.state, row.log and ledger.log(row.log).name)  # type: ignore[union-attr]
+                for row in ledger.segments()
+            ),
+            "logs": sorted((row.folder, row.name) for row in ledger.logs()),
             "extents": sorted(
                 (source, start, end, lines, crc32, paths[segment], position, size)
                 for source, start, end, lines, crc32, segment, position, size in ledger._query("SELECT * FROM extents")
@@ -320,10 +324,10 @@ def test_a_crash_in_the_first_group_is_no_lost_ledger(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path, durable=False)) as ledger:
         assert ledger.is_empty
         store_id = ledger.store_id
-    segment = tmp_path / "segments" / LOG.host / LOG.name / "2024-01-15-1.ndjson"
+    segment = tmp_path / "segments" / LOG.host / "plain" / "2024-01-15-1.ndjson"
     segment.parent.mkdir(parents=True)
     segment.touch()
-    path = f"{LOG.host}/{LOG.name}/{segment.name}"
+    path = f"{LOG.host}/plain/{segment.name}"
     journal_path(segment).write_bytes(begin_entry(store_id, path) + total_entry(0, 0, 0))
     with opened(tmp_path) as store:
         submit_each(store, LINES[:3], Stored())

@@ -32,7 +32,7 @@ def test_a_restart_moves_an_unfinished_line_aside_and_nothing_else(
     with opened(tmp_path, segment_bytes=3 * len(LINES[0])) as store:
         for line in LINES[:5]:
             store.submit(delivery(line), Stored())
-    first, last = sorted(tmp_path.glob("segments/*/*/*.ndjson"))
+    first, last = sorted(tmp_path.glob("segments/**/*.ndjson"))
     first.write_bytes(first.read_bytes() + b"not the last segment: not touched")
     last.write_bytes(last.read_bytes() + LINES[5][:30])
     (last.parent / "notes.txt").write_bytes(b"not a segment")
@@ -47,7 +47,7 @@ def test_a_restart_moves_an_unfinished_line_aside_and_nothing_else(
 def test_a_restart_recovers_segments_that_are_not_written_to_again(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         store.submit(delivery(*LINES[:5]), Stored())
-    path = next(tmp_path.glob("segments/*/*/*.ndjson"))
+    path = next(tmp_path.glob("segments/**/*.ndjson"))
     path.write_bytes(path.read_bytes() + LINES[5][:-1])
     with opened(tmp_path):
         assert path.read_bytes() == b"".join(LINES[:5])

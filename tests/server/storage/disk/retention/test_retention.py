@@ -170,9 +170,9 @@ def test_what_has_expired_is_deleted_although_the_ledger_can_write_nothing(
     paths = [tmp_path / f"2024-01-15-{number}.ndjson" for number in range(1, 40)]
     for path in paths:
         path.write_bytes(b"x\n")
-        row: Any = SimpleNamespace(path=path.name, lines=1)
+        row: Any = SimpleNamespace(path=path.name, lines=1, compression="")
         retention.undeleted.append(row)
-    begun: Any = SimpleNamespace(segments_begun=1)
+    begun: Any = SimpleNamespace(segments_begun=1, forget_folders=lambda _: None)
     for _ in paths:
         if retention.has_more:
             with pytest.raises(OSError, match="No space"):
@@ -335,7 +335,7 @@ def test_a_new_segment_costs_the_same_however_many_there_are(tmp_path: Path, mon
 def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with opened(tmp_path, segment_bytes=3 * SIZE) as store:
         submit_each(store, LINES[10:15], Stored())
-    last = sorted(tmp_path.glob("segments/*/*/*.ndjson"))[-1]
+    last = sorted(tmp_path.glob("segments/**/*.ndjson"))[-1]
     last.write_bytes(last.read_bytes() + b"surplus")
     with opened(tmp_path, segment_bytes=3 * SIZE) as store:
         assert list(tmp_path.rglob("*.surplus-*"))

@@ -16,7 +16,7 @@ from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.segments.deferred_sync import DeferredSync
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG, LogName
 from logferry.server.storage.owners import of_client
 from logferry.server.storage.store import StoreState
 from tests.support.running import numbered_line, stored_lines, wait_until
@@ -91,7 +91,7 @@ def test_what_a_power_cut_takes_from_segments_is_written_again(tmp_path: Path, l
         store_in_one_group(store, stored, FIRST)
         store_in_one_group(store, stored, SECOND)
         shutil.copytree(tmp_path / "before", tmp_path / "after")
-    for path in (tmp_path / "after").glob("segments/*/*/*.ndjson"):
+    for path in (tmp_path / "after").glob("segments/**/*.ndjson"):
         if lost == "new lines":
             os.truncate(path, len(FIRST[0]))
         elif lost == "parts of lines":
@@ -119,9 +119,9 @@ def test_sources_that_need_more_segments_than_may_be_open_are_stored_in_several_
             for number, line in enumerate(FIRST):
                 source = f"s{number}"
                 opening = SourceRequest(Open(source, f"/x/app-{number}.log"), 1, of_client("c"), "h")
-                store.submit(Delivery(LogName("", ""), [], 0, 0, source_request=opening), stored)
+                store.submit(Delivery(NO_LOG, [], 0, 0, source_request=opening), stored)
                 batch = SourceRequest(BatchRequest(source, 0, 1, 1, zlib.crc32(line), line), 1, of_client("c"), "h")
-                store.submit(Delivery(LogName("", ""), [line], 1, len(line), source_request=batch), stored)
+                store.submit(Delivery(NO_LOG, [line], 1, len(line), source_request=batch), stored)
         wait_until(lambda: len(stored.deliveries) == 2 * len(FIRST), "all are stored")
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
 
@@ -143,7 +143,7 @@ def test_segments_are_synced_soon_and_then_the_ledger_keeps_nothing(tmp_path: Pa
     with opened(tmp_path, file_system=Recording()) as store:
         store_in_one_group(store, stored, FIRST)
         wait_until(lambda: not kept(tmp_path), "the ledger keeps nothing")
-        assert synced >= {log.name for log in LOGS} | {"10.0.0.7", "segments", tmp_path.name}
+        assert synced >= {log.path for log in LOGS} | {"10.0.0.7", "segments", tmp_path.name}
 
 
 def test_a_store_that_is_closed_has_nothing_left_to_sync(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_forge
 
 
 def _segments(data_dir: Path) -> list[Path]:
-    return sorted(data_dir.glob("segments/*/*/*.ndjson"))
+    return sorted(data_dir.glob("segments/**/*.ndjson"))
 
 
 @pytest.mark.usefixtures("never_synced")
@@ -196,7 +196,7 @@ def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
             store.submit(delivery(line, log=LOGS[0]), stored)
         wait_until(lambda: len(stored.deliveries) == 3, "they are stored")
         store_in_one_group(store, stored, SECOND)
-    path = next(path for path in _segments(tmp_path) if path.parent.name == LOGS[0].name)
+    path = next(path for path in _segments(tmp_path) if path.parent.name == LOGS[0].path)
     os.truncate(path, 5)
     with opened(tmp_path):
         assert path.stat().st_size == 5

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from logferry.protocol.delivery_requests import Open
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.writing.lanes import MAX_GROUP, Lanes
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG, LogName
 from logferry.server.storage.owners import of_client
 
-KNOWN = LogName("10.0.0.7", "plain")
+KNOWN = LogName("10.0.0.7", "")
 
 
 def line(sender: int, log: LogName = KNOWN) -> Delivery:
@@ -21,7 +21,7 @@ def new_log(sender: int, number: int) -> Delivery:
 
 def opening(sender: int, number: int) -> Delivery:
     request = SourceRequest(Open(f"s{sender}-{number}", "/p", 0), sender, of_client("owner"), "host")
-    return Delivery(LogName("", ""), [], 0, 0, source_request=request, sender=sender)
+    return Delivery(NO_LOG, [], 0, 0, source_request=request, sender=sender)
 
 
 def lanes(max_logs: int = 4096) -> Lanes:

@@ -13,7 +13,7 @@ from logferry.server.storage import loss_limits
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG
 from logferry.server.storage.owners import of_client
 from tests.server.storage.disk.integrity.test_repair import ship
 from tests.support.running import wait_until
@@ -48,7 +48,7 @@ def send(store: DiskStore, messages: list[Open | Note | Window]) -> None:
     with in_one_group(store):
         for message in messages:
             request = SourceRequest(message, 1, of_client("client-1"), "web-1")
-            store.submit(Delivery(LogName("", ""), [], 0, 0, source_request=request), stored)
+            store.submit(Delivery(NO_LOG, [], 0, 0, source_request=request), stored)
     wait_until(lambda: len(stored.deliveries) == len(messages), "the store answers")
 
 

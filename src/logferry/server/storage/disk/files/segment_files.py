@@ -1,18 +1,16 @@
 """Finds the segments that lie in a data folder, whatever their form. Only reads names, and trusts none of them."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
+from logferry.server.storage.disk.files.held_folder import identity_of
 from logferry.server.storage.disk.files.regular import is_folder
 from logferry.server.storage.disk.files.segment_forms import segment_form, segment_of_unfinished
-from logferry.server.storage.disk.files.segment_names import SegmentName
+from logferry.server.storage.disk.files.segment_names import MAX_DEPTH, SegmentName, is_log_folder
 from logferry.server.storage.records import Compression
-
-# The folders of logs are two or three levels below the root (see LogName).
-_DEPTH: Final = 2
 
 
 @dataclass(slots=True)
@@ -31,45 +29,73 @@ class SegmentFiles:
 
 
 def segment_files(root: Path) -> Iterator[tuple[str, SegmentName]]:
-    """Yield the folder (see LogName.path) and the name of everything below `root` that has the name of a segment."""
+    """Yield the folder, and the name, of everything below `root` that has the name of a segment."""
     return ((found.folder, found.name) for found in files_of_segments(root))
 
 
 def files_of_segments(root: Path) -> Iterator[SegmentFiles]:
     """Yield every segment below `root` that has a file, with its files."""
-    for folder in log_folders(root):
-        found = files_in(folder, folder.relative_to(root).as_posix())
+    for folder, names in log_folders(root):
+        found = files_in(names, folder)
         yield from (found[name] for name in sorted(found) if found[name].forms)
 
 
-def files_in(folder: Path, name: str) -> dict[SegmentName, SegmentFiles]:
-    """Return the files of the segments in one folder, which has this name below the root."""
+def files_in(names: Iterable[str], folder: str) -> dict[SegmentName, SegmentFiles]:
+    """Return the files of the segments in one folder, which has these names."""
     found: dict[SegmentName, SegmentFiles] = {}
-    for file_name in os.listdir(folder):
+    for file_name in names:
         if form := segment_form(file_name):
-            found.setdefault(form[0], SegmentFiles(name, form[0])).forms.add(form[1])
+            found.setdefault(form[0], SegmentFiles(folder, form[0])).forms.add(form[1])
         elif segment := segment_of_unfinished(file_name):
-            found.setdefault(segment, SegmentFiles(name, segment)).is_unfinished = True
+            found.setdefault(segment, SegmentFiles(folder, segment)).is_unfinished = True
     return found
 
 
-def log_folders(root: Path) -> list[Path]:
-    """Return the folders in which segments may lie: those of logs, in the common tree and in those of identities."""
-    found = _folders_in(root) if is_folder(root) else []
-    folders: list[Path] = []
-    for _ in range(_DEPTH):
-        found = [path for folder in found for path in _folders_in(folder)]
-        folders += found
-    return sorted(folders)
+def log_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder in which segments may lie, as a path below `root`, and the names in it.
+
+    Follows links to folders, each of them once, and leaves out what is gone meanwhile, what lies deeper than a store
+    makes folders, and folders with a name that no store gives.
+    """
+    links = FollowedLinks(root)
+    waiting = [""] if is_folder(root) else []
+    while waiting:
+        folder = waiting.pop()
+        names, below = _content(f"{root}/{folder}", links)
+        if is_log_folder(folder):
+            yield folder, names
+        if folder.count("/") < MAX_DEPTH - 1:
+            waiting += sorted((f"{folder}/{name}".lstrip("/") for name in below), reverse=True)
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:  # which tells files apart without asking the disk about each
-        return [
-            Path(entry.path)
-            for entry in entries
-            if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and is_folder(entry.path))
-        ]
+class FollowedLinks:
+    """Which links to folders a walk has followed: links may lead round in circles."""
+
+    def __init__(self, root: Path) -> None:
+        self._seen = {identity_of(os.stat(root))} if is_folder(root) else set()
+
+    def lead_on(self, entry: "os.DirEntry[str]") -> bool:
+        """Whether something is a folder, or a link to one that may be followed, for the first time."""
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        if not entry.is_symlink() or not is_folder(entry.path):
+            return False
+        place = identity_of(os.stat(entry.path))
+        is_new = place not in self._seen
+        self._seen.add(place)
+        return is_new
+
+
+def _content(folder: str, links: FollowedLinks) -> tuple[list[str], list[str]]:
+    """Return the names in a folder, and those of the folders in which logs may be."""
+    names: list[str] = []
+    below: list[str] = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:  # which tells files apart without asking the disk about each
+            names.append(entry.name)
+            if not entry.name.startswith(".") and not segment_form(entry.name) and links.lead_on(entry):
+                below.append(entry.name)
+    return names, below
 
 
 def has_segments(root: Path) -> bool:

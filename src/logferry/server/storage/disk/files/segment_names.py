@@ -5,6 +5,7 @@ Only names: never reads or writes a file.
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 FOLDER_NAME: Final = "segments"  # below the data folder
@@ -15,7 +16,8 @@ _segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.A
 # Folders below `segments`: that of an identity, that of a host, and those of a path (log_names.py).
 MAX_DEPTH: Final = 26
 
-_FOLDER: Final = rf"(?:[^/.\0][^/\0]*/){{2,{MAX_DEPTH}}}"
+# No name begins with a dot, and all are text: the ledger can record no other one.
+_FOLDER: Final = rf"(?:(?!\.)[^/\0\ud800-\udfff]+/){{2,{MAX_DEPTH}}}"
 _is_log_folder: Final = re.compile(_FOLDER).fullmatch
 _is_segment_path: Final = re.compile(rf"{_FOLDER}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}-[0-9]{{1,9}}\.ndjson").fullmatch
 
@@ -28,6 +30,14 @@ def is_segment_path(path: str) -> bool:
 def is_log_folder(folder: str) -> bool:
     """Whether a path below `segments` is one that a store gives to the folder of a log."""
     return _is_log_folder(f"{folder}/") is not None
+
+
+def folders_down_to(root: Path, folder: str) -> list[Path]:
+    """Return `root` and the folders below it, down to `folder`, which is a path below `root`."""
+    folders = [root]
+    for name in folder.split("/"):
+        folders.append(folders[-1] / name)
+    return folders
 
 
 class SegmentName(NamedTuple):

@@ -4,6 +4,7 @@ Part of `logferry fsck`. Never opens what is not a file, never follows a link, a
 store makes. Only reads; bounded in what it reads of a surplus and in how much it lists.
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -14,9 +15,10 @@ from typing import Final, Literal
 
 from logferry.errors import cause_of
 from logferry.server.storage.disk.files.data_lock import LOCK_NAMES
-from logferry.server.storage.disk.files.regular import is_folder, kind_of
+from logferry.server.storage.disk.files.regular import kind_of
+from logferry.server.storage.disk.files.segment_files import FollowedLinks
 from logferry.server.storage.disk.files.segment_forms import forms_of, is_own, segment_form, segment_of_unfinished
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, segment_name
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, MAX_DEPTH, is_log_folder, segment_name
 from logferry.server.storage.disk.files.surplus import SurplusName, surplus_name
 from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER, kept_in
 from logferry.server.storage.disk.integrity.surplus_lines import ComparedSurplus, compare_surpluses
@@ -34,9 +36,6 @@ _OWN: Final = (
     *(ledger_check.MARK_NAME, previous_runs.MARK_NAME),
 )
 _KEPT: Final = f"{FILE_NAME}.damaged-"
-
-# Folders below the second level may be those of logs, in the trees of identities (LogName); no store makes deeper ones.
-_LOG_DEPTH: Final = 1
 
 _is_kept_journal: Final = re.compile(r".+\.ndjson\.journal\.kept-[0-9]{1,9}", re.ASCII).fullmatch
 
@@ -83,37 +82,34 @@ def _found(data_dir: Path, is_known: Callable[[str], bool]) -> Iterator[Finding]
     root = data_dir / FOLDER_NAME
     if not root.is_dir():
         return
-    for host in _entries(root):
-        if not _is_folder(host):
-            if host.name != SHARED_NAME or not host.is_file(follow_symlinks=False):
-                yield _foreign(host, host.name)
-            continue
-        for log in _entries(Path(host.path)):
-            path = f"{host.name}/{log.name}"
-            if not _is_folder(log):
-                yield _foreign(log, path)
-                continue
-            yield from _in_folder(root, path, is_known, depth=_LOG_DEPTH)
+    yield from _in_folder(root, "", is_known, FollowedLinks(root))
 
 
-def _in_folder(root: Path, path: str, is_known: Callable[[str], bool], *, depth: int) -> Iterator[Finding]:
-    """Yield what is in the folder of a log, or of a host in the tree of an identity, which has folders of logs."""
+def _in_folder(root: Path, path: str, is_known: Callable[[str], bool], links: FollowedLinks) -> Iterator[Finding]:
+    """Yield what is in a folder below the root, and in those below it."""
     entries = list(_entries(root / path))
-    surpluses = _surpluses(root, path, entries)
+    may_have_segments = is_log_folder(path)
+    surpluses = _surpluses(root, path, entries) if may_have_segments else {}
     for entry in entries:
-        name = f"{path}/{entry.name}"
-        if depth and _is_folder(entry) and not _is_of_segment(entry.name):
-            yield from _in_folder(root, name, is_known, depth=depth - 1)
+        name = f"{path}/{entry.name}".lstrip("/")
+        if _may_lead_to_logs(entry, name) and links.lead_on(entry):
+            yield from _in_folder(root, name, is_known, links)
+            continue
+        if not may_have_segments:
+            if name != SHARED_NAME or not entry.is_file(follow_symlinks=False):
+                yield _foreign(entry, name)
             continue
         is_surplus = surplus_name(entry.name)
         if finding := surpluses.get(entry.name) if is_surplus else _beside_segments(entry, name, is_known):
             yield finding
 
 
-def _is_of_segment(name: str) -> bool:
-    """Whether a name is that of a segment, or of what lies beside one: nothing below it is a log's."""
+def _may_lead_to_logs(entry: "os.DirEntry[str]", path: str) -> bool:
+    """Whether a folder would be one that a store makes: of no segment, nor of what lies beside one, nor too deep."""
+    name = entry.name
     is_segment = segment_form(name) is not None or segment_of_unfinished(name) is not None
-    return is_segment or surplus_name(name) is not None or bool(segment_of_journal(name))
+    is_of_segment = is_segment or surplus_name(name) is not None or bool(segment_of_journal(name))
+    return not is_of_segment and path.count("/") < MAX_DEPTH
 
 
 def _beside_segments(entry: "os.DirEntry[str]", path: str, is_known: Callable[[str], bool]) -> Finding | None:
@@ -185,10 +181,5 @@ def _foreign(entry: "os.DirEntry[str]", path: str, note: str = _FOREIGN) -> Find
 
 
 def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
-    with os.scandir(folder) as entries:
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:  # retention may have removed it
         yield from sorted(entries, key=lambda entry: entry.name)
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether something is a folder; a link to one is, too: a store may have been moved in part."""
-    return is_folder(entry.path)

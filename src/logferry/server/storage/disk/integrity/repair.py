@@ -24,13 +24,12 @@ from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
 from logferry.server.storage.disk.files.regular import size_of
 from logferry.server.storage.disk.files.segment_forms import stored_path
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, folders_down_to
 from logferry.server.storage.disk.files.surplus import set_aside
 from logferry.server.storage.disk.integrity.damaged_folder import DamagedFolder
 from logferry.server.storage.disk.integrity.judgement import Judgement, is_damage, judge_extent
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.log_names import LogName, log_at
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
 logger = logging.getLogger(__name__)
@@ -68,9 +67,9 @@ class SegmentRepair:
         durable: bool,
         forms: SegmentForms,
         damaged: DamagedFolder,
-        on_surplus: Callable[[LogName], None] = lambda _: None,
+        on_surplus: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`on_surplus` is called with a log whose open segment is longer than the ledger says, after a repair."""
+        """`on_surplus` is called with an open segment that is longer than the ledger says, after a repair."""
         self._data_dir = data_dir
         self._root = data_dir / FOLDER_NAME
         self._files = files
@@ -133,7 +132,7 @@ class SegmentRepair:
         with contextlib.suppress(FileNotFoundError):
             surplus = size_of(path) - segment.bytes
             if segment.state == "open" and surplus > 0:  # perhaps only what the writer is writing now
-                self._on_surplus(log_at(os.path.dirname(segment.path)))
+                self._on_surplus(segment.id)
             elif surplus > 0:
                 is_unacked = self._durable and JournalFiles(self._root).agrees(segment)
                 moved = set_aside(path, segment.bytes, self._files, is_unacked=is_unacked)
@@ -153,8 +152,8 @@ class SegmentRepair:
 
     def _restore(self, path: Path, segment: SegmentRow, row: ExtentRow, payload: bytes) -> None:
         self._save(path, segment, row)
-        folders = [folder for folder in path.parents if folder.is_relative_to(self._root)]
-        for folder in reversed(folders):
+        folders = folders_down_to(self._root, os.path.dirname(segment.path))
+        for folder in folders:
             self._files.make_folder(folder)
         self._clear_the_name(path, segment)
         with naming(path):
@@ -168,7 +167,7 @@ class SegmentRepair:
             finally:
                 os.close(descriptor)
         if self._durable:
-            for folder in (path.parent, path.parent.parent, self._root):
+            for folder in reversed(folders):
                 self._files.sync_folder(folder)
         logger.info("repaired bytes %d to %d of %s", row.position, row.position + row.bytes, path)
 

@@ -4,6 +4,7 @@ The surpluses of a log are compared together, so that its segments are read once
 are. Only reads; bounded in what it holds in memory.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,7 @@ def _reads(surplus: ComparedSurplus) -> bool:
 
 def _discard_stored(folder: Path, lines: set[bytes]) -> None:
     """Take out of `lines` what the segments in a folder have. Raises OSError."""
-    for name in sorted(files_in(folder, "")):
+    for name in sorted(files_in(os.listdir(folder), "")):
         if not lines:
             return
         with any_form(folder / str(name)) as content:

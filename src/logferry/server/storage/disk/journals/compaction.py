@@ -15,7 +15,7 @@ from logferry.server.storage.loss_limits import REASON, WINDOW_REASON
 _HELD_BYTES: Final = 2 * 1024 * 1024
 
 # The order of entries that end together.
-_RANKS: Final = {kind: rank for rank, kind in enumerate("jseplwt")}
+_RANKS: Final = {kind: rank for rank, kind in enumerate("jgseplwt")}
 
 _Entries = dict[tuple[Any, ...], bytes]
 """Lines by what they say something about: a later line replaces an earlier one."""
@@ -69,7 +69,7 @@ def _covers(later: bytes, earlier: bytes) -> bool:
 def _subject_of(entry: list[Any]) -> tuple[Any, ...]:
     kind, *values = entry
     match kind:
-        case "j" | "t":
+        case "j" | "g" | "t":
             return (kind,)
         case "s" | "p":
             return kind, values[0]

@@ -3,6 +3,7 @@
 Layout: a line for each entry, `<CRC-32 of the rest as 8 hexadecimal digits> <JSON list>`. The first item is the kind:
 
     ["j", version, store id, path of the segment]
+    ["g", identity's folder, host, path]                            the log of the segment (log_names.py)
     ["s", source, client, host, path]                               before the first other entry of a source
     ["e", source, start, end, lines, crc32, position, bytes]        an extent; one with the same start replaces it
     ["p", source, committed, lines, crc32]                          how far a source is stored
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from logferry.server.storage.disk.files.regular import open_file, open_sized
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
 
 VERSION: Final = 1
@@ -47,6 +49,7 @@ _quoted: Final = json.encoder.encode_basestring_ascii
 # The types of the items after the kind. Every number is from 0 to 2^63 - 1.
 _SHAPES: Final[dict[str, tuple[type, ...]]] = {
     "j": (int, str, str),
+    "g": (str, str, str),
     "s": (str, str, str, str),
     "e": (str, int, int, int, int, int, int),
     "p": (str, int, int, int),
@@ -126,6 +129,11 @@ def open_journal(root: Path, segment: str) -> tuple[int, int]:
 def begin_entry(store_id: str, segment: str) -> bytes:
     """Return the first entry of a journal."""
     return _line(f'"j",{VERSION},{_quoted(store_id)},{_quoted(segment)}')
+
+
+def log_entry(log: LogName) -> bytes:
+    """Return the entry that says which log a segment belongs to."""
+    return _line(f'"g",{_quoted(log.identity)},{_quoted(log.host)},{_quoted(log.path)}')
 
 
 def source_entry(source: str, origin: Origin) -> bytes:

@@ -23,6 +23,7 @@ from logferry.server.storage.disk.journals.journal import (
     extent_entry,
     journal_path,
     journal_total,
+    log_entry,
     loss_entry,
     source_entry,
     state_entry,
@@ -112,6 +113,8 @@ def _keep_apart(segment: Path) -> None:
 def _entries(ledger: Ledger, row: SegmentRow, extents: Iterable[tuple[str, ExtentRow]]) -> Iterator[bytes]:
     """Yield what the ledger has for the journal of a segment: of all that, only the ids of its sources are held."""
     yield begin_entry(ledger.store_id, row.path)
+    if row.log is not None and (log := ledger.log(row.log)):
+        yield log_entry(log.name)
     known: set[str] = set()
     for source, extent in extents:
         if source not in known and (found := ledger.source(source)):

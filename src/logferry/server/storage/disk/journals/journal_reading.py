@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logferry.server.storage.disk.journals.journal import MAX, VERSION, Journal, Total, parsed
+from logferry.server.storage.log_names import LogName
 
 # A few megabytes in memory.
 _PIECE_ENTRIES: Final = 10_000
@@ -22,6 +23,7 @@ class Outline:
 
     store_id: str = ""
     path: str = ""
+    log: LogName | None = None  # None: it does not say
     total: Total | None = None  # None: it does not say
     has_extents: bool = False
     damaged_lines: int = 0
@@ -46,6 +48,9 @@ def outline_of(lines: Iterable[bytes], *, limit: int = MAX) -> Outline | None:
             if entry[1] != VERSION:
                 return None
             outline.store_id, outline.path = entry[2:]
+        elif entry[0] == "g":
+            identity, host, path = entry[1:]
+            outline.log = LogName(host, path, identity)
         else:
             has_extents = has_extents or entry[0] == "e"
     return outline if outline.store_id else None
@@ -59,6 +64,7 @@ class FoundJournal:
         outlines = [outline for outline, _ in parts]
         self._parts = parts
         self.store_id, self.path = outlines[-1].store_id, outlines[-1].path
+        self.log = outlines[-1].log or outlines[0].log
         self.total = outlines[-1].total or outlines[0].total
         self.has_extents = any(outline.has_extents for outline in outlines)
         self.damaged_lines = sum(outline.damaged_lines for outline in outlines)

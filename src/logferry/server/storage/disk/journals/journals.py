@@ -24,6 +24,7 @@ from logferry.server.storage.disk.journals.own_journals import OwnJournals
 from logferry.server.storage.disk.journals.recorded_group import RecordedGroup
 from logferry.server.storage.disk.journals.waiting_entries import Waiting, WaitingEntries
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import SegmentRow
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.pieces import let_others_run
@@ -97,14 +98,14 @@ class Journals:
             self._new.close()
             self._own.close()
 
-    def begin(self, row: SegmentRow) -> None:
+    def begin(self, row: SegmentRow, log: LogName) -> None:
         """Begin the journal of a new segment: it says that nothing is stored yet. Never raises OSError."""
         with self._writing:
             try:
-                if self._new.has_begun(row):
+                if self._new.has_begun(row, log):
                     self._own.begun_elsewhere(row)
                 else:
-                    self._own.begin(row)
+                    self._own.begin(row, log)
             except OSError as error:
                 self._note_failure(error)
 

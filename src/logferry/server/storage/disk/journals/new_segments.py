@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from logferry.server.storage.disk.journals.journal import NOTHING, begin_entry, open_journal, settled_entry
+from logferry.server.storage.disk.journals.journal import NOTHING, begin_entry, log_entry, open_journal, settled_entry
 from logferry.server.storage.disk.journals.shared_journal import SHARED_NAME, Pieces, SharedJournal, write_whole
 from logferry.server.storage.disk.journals.waiting_entries import Waiting
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import SegmentRow
 
 # A new segment gets its own journal once the shared one has this much about it, and all do once that is large. Then it
@@ -76,14 +77,14 @@ class NewSegments:
     def __contains__(self, segment: int) -> bool:
         return segment in self._new
 
-    def has_begun(self, row: SegmentRow) -> bool:
+    def has_begun(self, row: SegmentRow, log: LogName) -> bool:
         """Begin a segment in the shared journal; return whether that worked. Otherwise it needs its own journal."""
         self._new.pop(row.id, None)  # of a transaction that was rolled back
         if self._shared.size > _MAX_SHARED_BYTES:
             return False
         begin = begin_entry(self._store_id, row.path)
         with contextlib.suppress(OSError):
-            self._shared.append(begin + NOTHING)
+            self._shared.append(begin + log_entry(log) + NOTHING)
             self._new[row.id] = _New(row.path, begin, size=len(begin))
             return True
         return False

@@ -24,10 +24,12 @@ from logferry.server.storage.disk.journals.journal import (
     journal_lines,
     journal_name,
     journal_path,
+    log_entry,
     open_journal,
 )
 from logferry.server.storage.disk.journals.shared_journal import write_whole
 from logferry.server.storage.disk.journals.waiting_entries import Waiting
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import SegmentRow
 from logferry.telemetry.pieces import in_pieces
 
@@ -77,22 +79,22 @@ class OwnJournals:
         self._known: dict[int, _Known] = {}
         self._open: OrderedDict[int, int] = OrderedDict()  # segments to descriptors
         self._large: dict[int, str] = {}  # segments whose journals must be written anew, to their paths
-        self._not_begun: set[str] = set()
+        self._not_begun: dict[str, bytes] = {}  # paths to the entries that begin their journals
 
-    def begin(self, row: SegmentRow) -> None:
+    def begin(self, row: SegmentRow, log: LogName) -> None:
         """Begin the journal of a new segment: it says that nothing is stored yet. Raises OSError."""
-        self._not_begun.add(row.path)
+        begin = self._not_begun[row.path] = begin_entry(self._store_id, row.path) + log_entry(log)
         descriptor, size = open_journal(self._root, row.path)
         try:
             if not size:
-                write_whole(descriptor, begin_entry(self._store_id, row.path) + NOTHING, size=0)
+                write_whole(descriptor, begin + NOTHING, size=0)
         finally:
             os.close(descriptor)
-        self._not_begun.discard(row.path)
+        del self._not_begun[row.path]
 
     def begun_elsewhere(self, row: SegmentRow) -> None:
         """Note that the shared journal has the beginning of a segment."""
-        self._not_begun.discard(row.path)
+        self._not_begun.pop(row.path, None)
 
     def write(self, segment: int, waiting: Waiting) -> None:
         """Append what waits to the journal of a segment. Raises OSError; then nothing of it is kept open or known."""
@@ -144,11 +146,10 @@ class OwnJournals:
         if is_begun and not known.size:
             raise OSError(errno.ENOENT, "it is gone, or empty", journal_name(f"{self._root}/{path}"))
         begin = b"" if known.sources else b"\n"  # after a line that a crash may have left unfinished
-        if not is_begun:
-            begin += begin_entry(self._store_id, path)
+        begin += self._not_begun.get(path, b"")
         data = begin + b"".join(waiting.entries(known.sources))
         write_whole(descriptor, data, size=known.size)
-        self._not_begun.discard(path)
+        self._not_begun.pop(path, None)
         known.size += len(data)
         is_closed = waiting.row.state != "open"
         if is_closed or known.size > max(_COMPACT_AT_BYTES, known.compact_at):

@@ -5,7 +5,6 @@ because of it: their ends would hide what is missing before. Never touches a fil
 """
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -173,27 +172,30 @@ class _LastSegments:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._folders: dict[int, str] = {}  # of segments
-        self._folders_of_logs: dict[tuple[str, str], str] = {}  # by host and path
-        self._last: dict[str, SegmentRow | None] = {}  # in folders
+        self._segments: dict[int, SegmentRow | None] = {}
+        self._logs: dict[tuple[str, str], int | None] = {}  # by host and path
+        self._last: dict[int, SegmentRow | None] = {}  # of logs
 
     def of(self, row: SourceRow) -> SegmentRow | None:
-        """Return the last segment in the folder that has a source. Raises OSError."""
-        folder = (self._folder_with(row.last.segment) if row.last else "") or self._folder_for(row.host, row.path)
-        if folder not in self._last:
-            self._last[folder] = self._ledger.last_segment_in(folder)
-        return self._last[folder]
+        """Return the last segment of the log that has a source. Raises OSError."""
+        last = self._segment(row.last.segment) if row.last else None
+        log = self._log_of(row) if last is None or last.log is None else last.log
+        if log is None:
+            return last
+        if log not in self._last:
+            self._last[log] = self._ledger.last_segment_of(log)
+        return self._last[log]
 
-    def _folder_with(self, segment: int) -> str:
-        """Return the folder of a segment, below `segments`; "" if the ledger does not have the segment."""
-        if segment not in self._folders:
-            found = self._ledger.segment(segment)
-            self._folders[segment] = os.path.dirname(found.path) if found else ""
-        return self._folders[segment]
+    def _segment(self, number: int) -> SegmentRow | None:
+        if number not in self._segments:
+            self._segments[number] = self._ledger.segment(number)
+        return self._segments[number]
 
-    def _folder_for(self, host: str, path: str) -> str:
-        """Return the folder of a log that has no lines yet."""
-        folder = self._folders_of_logs.get((host, path))
-        if folder is None:
-            folder = self._folders_of_logs[host, path] = log_of_source(host, path).path
-        return folder
+    def _log_of(self, row: SourceRow) -> int | None:
+        """Return the log in which the next lines of a source will be, if it has any lines yet."""
+        key = row.host, row.path
+        if key not in self._logs:
+            log = log_of_source(row.host, row.path)
+            found = self._ledger.find_log(log.identity, log.host, log.path)
+            self._logs[key] = found.id if found else None
+        return self._logs[key]

@@ -28,6 +28,11 @@ class LogRows(CheckedRows):
         rows = self._query(f"SELECT {_COLUMNS} FROM logs WHERE {where}", (identity, host, path))
         return self._log(rows[0]) if rows else None
 
+    def log(self, number: int) -> LogRow | None:
+        """Return a log by its number."""
+        rows = self._query(f"SELECT {_COLUMNS} FROM logs WHERE id = ?", (number,))
+        return self._log(rows[0]) if rows else None
+
     def log_in(self, folder: str) -> LogRow | None:
         """Return the log that has a folder."""
         rows = self._query(f"SELECT {_COLUMNS} FROM logs WHERE folder = ?", (folder,))

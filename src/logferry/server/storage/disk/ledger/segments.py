@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from logferry.server.storage.disk.files.segment_names import is_segment_path
 from logferry.server.storage.disk.ledger.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow, SegmentState
 
-# From the index alone.
-_NEWEST_IN: Final = "SELECT max(id) FROM segments WHERE path > ? AND path < ?"
+# In a folder, and not in one below it.
+_IS_OLD_IN: Final = "path > ? AND path < ? AND log IS NULL AND instr(substr(path, ?), '/') = 0"
 
 
 class SegmentRows(CheckedRows):
@@ -46,31 +47,31 @@ class SegmentRows(CheckedRows):
 
     def has_segment(self, path: str) -> bool:
         """Whether a segment is recorded, whatever its state."""
-        return bool(self._query("SELECT 1 FROM segments WHERE path = ?", (path,)))
+        return is_segment_path(path) and bool(self._query("SELECT 1 FROM segments WHERE path = ?", (path,)))
 
-    def segments_in(self, folder: str) -> list[SegmentRow]:
-        """Return the segments of a folder, "<host>/<name>", oldest first, whatever their state."""
-        rows = self._query(
-            f"SELECT {self._segment_columns} FROM segments WHERE path > ? AND path < ? ORDER BY id", _within(folder)
-        )
-        return [self._segment(row) for row in rows]
+    def open_segments_of(self, log: int) -> list[SegmentRow]:
+        """Return the open segments of a log, oldest first."""
+        query = f"SELECT {self._segment_columns} FROM segments WHERE log = ? AND state = 'open' ORDER BY id"
+        return [self._segment(row) for row in self._query(query, (log,))]
 
-    def open_segments_in(self, folder: str) -> list[SegmentRow]:
-        """Return the open segments of a folder, oldest first."""
-        query = (
-            f"SELECT {self._segment_columns} FROM segments WHERE path > ? AND path < ? AND state = 'open' ORDER BY id"
-        )
-        return [self._segment(row) for row in self._query(query, _within(folder))]
-
-    def last_segment_in(self, folder: str) -> SegmentRow | None:
-        """Return the newest segment of a folder, whatever its state."""
-        rows = self._query(f"SELECT {self._segment_columns} FROM segments WHERE id = ({_NEWEST_IN})", _within(folder))
+    def last_segment_of(self, log: int) -> SegmentRow | None:
+        """Return the newest segment of a log, whatever its state."""
+        query = f"SELECT {self._segment_columns} FROM segments WHERE log = ? ORDER BY id DESC LIMIT 1"
+        rows = self._query(query, (log,))
         return self._segment(rows[0]) if rows else None
 
-    def last_path_in(self, folder: str) -> str:
-        """Return the path of the newest segment of a folder, whatever its state; "" if there is none."""
-        rows = self._query(f"SELECT path FROM segments WHERE id = ({_NEWEST_IN})", _within(folder))
-        return str(rows[0][0]) if rows else ""
+    def has_old_segments(self) -> bool:
+        """Whether any segment has no log: it was made before the ledger recorded logs."""
+        return bool(self._query("SELECT 1 FROM segments WHERE log IS NULL LIMIT 1"))
+
+    def old_segments_in(self, folder: str) -> list[int]:
+        """Return the segments without a log that lie in a folder, oldest first, whatever their state."""
+        query = f"SELECT id FROM segments WHERE {_IS_OLD_IN} ORDER BY id"
+        return [number for (number,) in self._query(query, _old_in(folder))]
+
+    def give_old_segments(self, folder: str, log: int) -> None:
+        """Record that the segments without a log that lie in a folder are those of a log."""
+        self._database.execute(f"UPDATE segments SET log = ? WHERE {_IS_OLD_IN}", (log, *_old_in(folder)))
 
     def segments(self, *states: SegmentState) -> list[SegmentRow]:
         """Return the segments in any of `states` (all segments if none is given), oldest first."""
@@ -91,6 +92,6 @@ class SegmentRows(CheckedRows):
             self._database.executemany(f"DELETE FROM {table} WHERE segment = ?", segments)
 
 
-def _within(folder: str) -> tuple[str, str]:
-    """Return what lies before and after the paths in a folder: "0" is the character after "/"."""
-    return f"{folder}/", f"{folder}0"
+def _old_in(folder: str) -> tuple[str, str, int]:
+    """Return what paths in a folder lie between, and where names begin in them: "0" is the character after "/"."""
+    return f"{folder}/", f"{folder}0", len(folder) + 2

@@ -9,6 +9,7 @@ the first gap. Otherwise recovery moves them aside. Never touches a segment.
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.journals.journal_reading import FoundJournal
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.entering import Entering
+from logferry.server.storage.disk.recovery.found_logs import log_of_journal
 from logferry.server.storage.records import SegmentRow
 from logferry.telemetry.log_limits import RateLimit
 
@@ -56,11 +58,13 @@ def enter_lost_transactions(root: Path, ledger: Ledger, journals: JournalFiles) 
 
 def _enter(ledger: Ledger, entering: Entering, row: SegmentRow, journal: FoundJournal) -> int:
     assert journal.total
-    now = SegmentRow(row.id, row.path, *journal.total)
+    size, lines, crc32 = journal.total
+    now = replace(row, bytes=size, lines=lines, crc32=crc32)
     if row.id:
         ledger.set_segment(now)
     else:
-        now = ledger.add_known_segment(now)
+        log = log_of_journal(ledger, os.path.dirname(row.path), journal)
+        now = ledger.add_known_segment(replace(now, log=log))
     for piece in journal.pieces():
         entering.add(now, piece)
     return now.lines - row.lines

@@ -34,6 +34,7 @@ from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.journals.journal_reading import FoundJournal
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.entering import Entering
+from logferry.server.storage.disk.recovery.found_logs import log_of_journal
 from logferry.server.storage.disk.recovery.new_ledger import replace_ledger
 from logferry.server.storage.log_names import PLAIN
 from logferry.server.storage.records import SegmentRow
@@ -110,11 +111,11 @@ def _candidates(root: Path, journals: JournalFiles) -> Iterator[tuple[str, Segme
 
 def _without_shared(root: Path) -> Iterator[tuple[str, SegmentName]]:
     yield from segment_files(root)
-    for folder in log_folders(root):
-        for file_name in sorted(os.listdir(folder)):
+    for folder, names in log_folders(root):
+        for file_name in sorted(names):
             name = segment_name(segment_of_journal(file_name))
-            if name and not forms_of(folder / str(name)):
-                yield folder.relative_to(root).as_posix(), name
+            if name and not forms_of(root / folder / str(name)):
+                yield folder, name
 
 
 class _Rebuild:
@@ -123,9 +124,7 @@ class _Rebuild:
         self._ledger = ledger
         self._files = files
         self._journals = JournalFiles(root.path)
-        self._folders = {
-            folder.relative_to(root.path).as_posix(): identity_of(folder.stat()) for folder in log_folders(root.path)
-        }
+        self._folders = {folder: identity_of(os.stat(root.path / folder)) for folder, _ in log_folders(root.path)}
         self._entering = Entering(ledger)
         self._stores: Counter[str] = Counter()
         self._made = Rebuilt()
@@ -222,15 +221,16 @@ class _Rebuild:
         if content and size > total.bytes and is_plain_log and (found := self._whole_lines(path, segment, content)):
             return self._with_whole_lines(path, content, found, journal, total)
         self._stores[journal.store_id] += 1
+        log = log_of_journal(self._ledger, os.path.dirname(path), journal)
         if content and size > total.bytes:
-            row = self._add(SegmentRow(0, path, *total), None)
+            row = self._add(SegmentRow(0, path, *total, log=log), None)
             moved = self._set_aside(segment, content, total.bytes)
             self._made.remark(
                 f"{path}: {moved.bytes} bytes that its journal does not have were moved to {moved.path.name}; clients "
                 "that shipped lines among them store those again"
             )
         else:
-            row = self._add(SegmentRow(0, path, *total), content)
+            row = self._add(SegmentRow(0, path, *total, log=log), content)
         self._enter(row, journal)
         if size < total.bytes:
             self._made.remark(f"{path} is damaged: it has {size} of its {total.bytes} bytes")
@@ -244,7 +244,8 @@ class _Rebuild:
         self._stores[journal.store_id] += 1
         if measure(content, 0, total.bytes) != Measure(*total):
             self._made.remark(f"{path} is damaged: it has other content than its journal says")
-        row = self._add(SegmentRow(0, path, found.bytes, found.lines, found.crc32), content)
+        log = log_of_journal(self._ledger, os.path.dirname(path), journal)
+        row = self._add(SegmentRow(0, path, found.bytes, found.lines, found.crc32, log=log), content)
         self._enter(row, journal)
         return row
 

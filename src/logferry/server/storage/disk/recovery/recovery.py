@@ -3,7 +3,8 @@
 1. Bytes that the ledger keeps because their segment was not synced yet are rewritten there (deferred_sync.py).
 2. What the ledger has lost is entered again from the journals of the segments (lost_transactions.py).
 3. Every open segment gets its length in the ledger; what it holds beyond that is moved aside (surplus.py). One that is
-   too short is damaged: it is closed and left as it is. One segment of each folder stays open.
+   too short is damaged: it is closed and left as it is. One segment of each log stays open. Those without a log, which
+   an earlier version has made, are closed, except for those of the plain protocol, which go on in the same folder.
 4. Files of expired segments that were not deleted yet are found: retention goes on with them.
 5. Journals that lack something are completed from the ledger (journal_completion.py).
 6. Segments with another file than the ledger says, plain or compressed, are found: the compressor settles them.
@@ -29,6 +30,7 @@ from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.lost_transactions import enter_lost_transactions
 from logferry.server.storage.disk.segments.deferred_sync import recover_deferred
 from logferry.server.storage.disk.segments.open_segments import new_damage_log, restore_length
+from logferry.server.storage.log_names import PLAIN
 from logferry.server.storage.records import SegmentRow
 from logferry.server.storage.store import RecoveryReport
 
@@ -90,14 +92,14 @@ def _restore_lengths(
     *,
     is_certain: bool,
 ) -> RecoveryReport:
-    last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # rows come oldest first
+    last_of_folder = {os.path.dirname(row.path): row.id for row in rows if _may_go_on(row)}  # rows come oldest first
     log = new_damage_log()
     restored = {row.id: restore_length(root, row, files, journals, log=log, is_certain=is_certain) for row in rows}
     log.flush()
     to_close = [
         replace(row, state="closed")
         for row in rows
-        if not restored[row.id].can_grow or last_of_folder[os.path.dirname(row.path)] != row.id
+        if not restored[row.id].can_grow or last_of_folder.get(os.path.dirname(row.path)) != row.id
     ]
     if to_close:
         with ledger.transaction():
@@ -111,10 +113,14 @@ def _restore_lengths(
     )
 
 
+def _may_go_on(row: SegmentRow) -> bool:
+    return row.log is not None or os.path.basename(os.path.dirname(row.path)) == PLAIN
+
+
 def _report_surplus(root: Path) -> None:
     """Log how much surplus lies beside segments: `--retention-bytes` does not count it."""
-    paths = (path for folder in log_folders(root) for path in folder.glob("*.surplus-*"))
-    sizes = [path.lstat().st_size for path in paths if surplus_name(path.name)]
+    paths = (root / folder / name for folder, names in log_folders(root) for name in names if surplus_name(name))
+    sizes = [path.lstat().st_size for path in paths]
     if sizes:
         message = "%d files of surplus with %d bytes lie beside segments, see `logferry fsck`; --retention-bytes does "
         logger.warning(f"{message}not count them, and they are deleted with their segments", len(sizes), sum(sizes))

@@ -2,8 +2,8 @@
 
 Walks through the extents a page at a time, with pauses. Extents that follow each other in a source, and whose segments
 are deleted, become one: `verify` still learns which range has expired, and how many lines. When a walk ends, deleted
-segments to which no extent refers any more are forgotten, too, except for the newest of each folder, whose name must
-not come again. Must never touch an extent of a segment that is still there, how far a source is stored, or a loss.
+segments to which no extent refers any more are forgotten, too, except for the newest of each log, whose name must not
+come again. Must never touch an extent of a segment that is still there, how far a source is stored, or a loss.
 
 Sources stay: a client asks for each one that it remembers, and would send the file again, or report it as lost, if the
 store did not have it any more. Used by the writer thread alone, between two groups.
@@ -113,16 +113,21 @@ class ExpiredRows:
     def _forget_segments(self, rows: Iterable[SegmentRow]) -> None:
         """Forget segments that are really gone: a file that is left would be one that the ledger has lost."""
         gone = [row for row in rows if not _is_there(self._root / row.path, row.compression)]
-        folders = {os.path.dirname(row.path) for row in gone}
-        last = {folder: self._last_in(folder) for folder in folders}
-        if unused := [row.id for row in gone if last[os.path.dirname(row.path)] != row.id]:
+        last = {place: self._last_in(place) for place in set(map(_place_of, gone))}
+        if unused := [row.id for row in gone if last[_place_of(row)] != row.id]:
             with self._ledger.transaction():
                 self._ledger.drop_segments(unused)
 
-    def _last_in(self, folder: str) -> int:
-        """Return the number of the newest segment of a folder, not of those below it."""
-        rows = self._ledger.segments_in(folder)
-        return max(row.id for row in rows if os.path.dirname(row.path) == folder)
+    def _last_in(self, place: int | str) -> int | None:
+        """Return the number of the newest segment of a log, or of those in a folder that have no log."""
+        if isinstance(place, str):
+            return max(self._ledger.old_segments_in(place), default=None)
+        last = self._ledger.last_segment_of(place)
+        return last.id if last else None
+
+
+def _place_of(row: SegmentRow) -> int | str:
+    return os.path.dirname(row.path) if row.log is None else row.log
 
 
 def _is_there(path: Path, compression: Compression) -> bool:

@@ -1,20 +1,22 @@
 """Retention: deletes segments that are too old or exceed the size limit, oldest first, and records that in the ledger.
 
 A segment becomes "expired" in the ledger before its file is deleted. What expires together is deleted in steps; after a
-crash in between, the next start goes on. Never deletes an open segment; open segments from earlier days are closed
-first. The size limit counts a segment, as large as its file is, with its journal. It does not count surplus
-(surplus.py): lines that are stored must not make room for what may never have been acked. Surplus goes with its
-segment, which is logged.
+crash in between, the next start goes on. Folders that become empty are removed. Never deletes an open segment; open
+segments from earlier days are closed first. The size limit counts a segment, as large as its file is, with its journal.
+It does not count surplus (surplus.py): lines that are stored must not make room for what may never have been acked.
+Surplus goes with its segment, which is logged.
 """
 
 import datetime
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from logferry.server.storage.disk.files.emptied_folders import remove_emptied
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.surplus import delete_segment
 from logferry.server.storage.disk.ledger import Ledger
@@ -80,12 +82,12 @@ class Retention:
                 self._expire(self._up_to_date(today, limits, opened, stored_bytes), today, limits)
             except OSError:
                 self._kept = None
-                self.delete_some()  # of what has expired before: that may be what makes room
+                self.delete_some(opened)  # of what has expired before: that may be what makes room
                 raise
             self._applied = now
             self._is_stuck = False
         has_more = self.has_more
-        self.delete_some()
+        self.delete_some(opened)
         return is_due or has_more
 
     def note_change(self, segment: int) -> None:
@@ -97,7 +99,7 @@ class Retention:
         """Whether `apply` has segments to delete whatever is stored meanwhile."""
         return bool(self.undeleted) and not self._is_stuck
 
-    def delete_some(self) -> None:
+    def delete_some(self, opened: OpenSegments) -> None:
         """Delete a few segments that have expired. Raises OSError."""
         for _ in range(min(_DELETIONS, len(self.undeleted)) if self.has_more else 0):
             path = self._root / self.undeleted[0].path
@@ -105,6 +107,7 @@ class Retention:
             surplus = delete_segment(path, self._files, self.undeleted[0].compression)
             self._is_stuck = False
             row = self.undeleted.popleft()
+            opened.forget_folders(remove_emptied(self._root, os.path.dirname(row.path)))
             with_surplus = f", and {surplus} bytes of surplus beside it" if surplus else ""
             self._log.log(logging.INFO, "retention: deleted %s, %d lines%s", path, row.lines, with_surplus)
 

@@ -23,6 +23,7 @@ from logferry.printable import printable
 from logferry.server.storage.disk.files.file_system import FileSystem, for_each, naming
 from logferry.server.storage.disk.files.regular import open_file
 from logferry.server.storage.disk.files.segment_forms import forms_of
+from logferry.server.storage.disk.files.segment_names import folders_down_to
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import UnsyncedRow
 from logferry.telemetry.log_limits import RepeatLimit
@@ -53,8 +54,8 @@ def sync_deferred(
         for segment in present:
             _rewrite(root / segment.path, ledger.unsynced_of(segment.id, last=last), files)
     paths = [root / segment.path for segment in present]
-    new = [(root / segment.path).parent for segment in present if segment.id not in synced_names]
-    folders = {*new, *(folder.parent for folder in new), *([root, root.parent] if new else [])}
+    new = {os.path.dirname(segment.path) for segment in present if segment.id not in synced_names}
+    folders = {folder for path in new for folder in folders_down_to(root, path)} | ({root.parent} if new else set())
     for_each(lambda path: _sync(path, files), paths)
     for_each(lambda folder: _sync_folder(folder, files), sorted(folders, reverse=True))
     with ledger.transaction():
@@ -66,9 +67,9 @@ def recover_deferred(root: Path, ledger: Ledger, files: FileSystem) -> int:
     """Rewrite bytes that segments may have lost in a power cut, and sync; return how many segments. Raises OSError."""
     segments = ledger.unsynced_segments()[1]
     for segment in segments:
-        folder = (root / segment.path).parent
-        for path in (root, folder.parent, folder):
-            files.make_folder(path)
+        if segment.state != "expired":
+            for folder in folders_down_to(root, os.path.dirname(segment.path)):
+                files.make_folder(folder)
     sync_deferred(root, ledger, files, rewrites=True)
     return len(segments)
 

@@ -1,6 +1,6 @@
 """Open segments: to which file the lines of a log are appended, and the files that are open for that.
 
-Owns the choice (the last segment of a folder; a new one when the day ends or the file was removed), the open
+Owns the choice (the last segment of a log; a new one when the day ends or the file was removed), the open
 descriptors, and the folders that must still be synced. At most `max_open` files are open; the least recently used one
 is closed to open another. Never writes to a file: segments.py does, and describes the files.
 """
@@ -20,11 +20,12 @@ from logferry.errors import cause_of
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
 from logferry.server.storage.disk.files.regular import size_of
 from logferry.server.storage.disk.files.segment_forms import forms_of
-from logferry.server.storage.disk.files.segment_names import SegmentName, next_name, segment_name
+from logferry.server.storage.disk.files.segment_names import SegmentName, folders_down_to, next_name, segment_name
 from logferry.server.storage.disk.files.surplus import set_aside
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.segments.held_back import NamesRefusedError
+from logferry.server.storage.disk.segments.log_folders import LogFolders
 from logferry.server.storage.disk.segments.pending_appends import PendingAppends
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import SegmentRow
@@ -44,8 +45,8 @@ _MAX_CHANGES: Final = 10_000
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-OnBegin = Callable[[SegmentRow], None]
-"""Called with a new segment, before anything is written to it."""
+OnBegin = Callable[[SegmentRow, LogName], None]
+"""Called with a new segment and its log, before anything is written to it."""
 
 
 @dataclass(slots=True)
@@ -92,6 +93,7 @@ class OpenSegments:
         self._today = today
         self._max_open = max_open
         self._on_begin = on_begin
+        self._folders = LogFolders(ledger)
         self._open: OrderedDict[LogName, OpenSegment] = OrderedDict()
         self._damage_log = new_damage_log()
         self.unsynced_folders: set[Path] = set()
@@ -159,19 +161,18 @@ class OpenSegments:
         """Close the segment of a log for good; return the log's next segment. Raises OSError."""
         self._close_file(log)
         self._close_row(old.row)
-        return self._begin(log, old.path.parent, old.name)
+        return self._begin(log, os.path.dirname(old.row.path), old.row.log, old.name)
 
-    def tidy(self, log: LogName) -> None:
-        """Move the surplus of the open segment of a log aside now, not only before the next append.
-
-        Raises OSError.
-        """
-        segment = self._open.get(log)
-        if segment and _is_as_it_was(segment):
-            return
-        if segment:
-            self._close_file(log)
-        for row in self._ledger.open_segments_in(log.path):
+    def tidy(self, number: int) -> None:
+        """Move the surplus of an open segment aside now, not only before the next append. Raises OSError."""
+        for log, segment in self._open.items():
+            if segment.row.id == number:
+                if _is_as_it_was(segment):
+                    return
+                self._close_file(log)
+                break
+        row = self._ledger.segment(number)
+        if row and row.state == "open":
             self._restore_length(row)
 
     def close_days_before(self, day: str) -> None:
@@ -200,8 +201,10 @@ class OpenSegments:
         self.unsynced_folders.discard(folder)
 
     def _open_last(self, log: LogName) -> OpenSegment:
-        folder = self._make_folders(log)
-        rows = [self._pending.rows.get(row.id, row) for row in self._ledger.open_segments_in(log.path)]
+        place = self._folders.of(log)
+        self._make_folders(place.folder)
+        place = self._folders.record(place)
+        rows = [self._pending.rows.get(row.id, row) for row in self._ledger.open_segments_of(place.id)]
         rows = [row for row in rows if row.state == "open"]
         for row in rows[:-1]:
             self._close_row(row)
@@ -209,7 +212,8 @@ class OpenSegments:
             return self._open_file(log, rows[-1])
         for row in rows[-1:]:
             self._close_row(row)
-        return self._begin(log, folder, segment_name(os.path.basename(self._ledger.last_path_in(log.path))))
+        last = self._ledger.last_segment_of(place.id)
+        return self._begin(log, place.folder, place.id, segment_name(os.path.basename(last.path)) if last else None)
 
     def _restore_length(self, row: SegmentRow) -> Restored:
         journals = JournalFiles(self._root)
@@ -223,34 +227,36 @@ class OpenSegments:
         self._pending.rows[row.id] = replace(row, state="closed")
         self._closed.append(row.id)
 
-    def _begin(self, log: LogName, folder: Path, last: SegmentName | None) -> OpenSegment:
-        """Record the segment of a folder that follows the last one that the ledger records, and open it."""
+    def _begin(self, log: LogName, folder: str, number: int | None, last: SegmentName | None) -> OpenSegment:
+        """Record the segment of a log that follows the last one that the ledger records, and open it."""
         skipped = 0
 
         def is_taken(name: SegmentName) -> bool:
             nonlocal skipped
-            if self._ledger.has_segment(f"{log.path}/{name}"):
+            if self._ledger.has_segment(f"{folder}/{name}"):
                 return True
-            is_there = bool(forms_of(folder / str(name)))
+            is_there = bool(forms_of(self._root / folder / str(name)))
             skipped += is_there
             return is_there
 
         name = next_name(last, is_taken, self._today().isoformat())
         if skipped:
             message = "%s has %d names of segments that the ledger does not record; they are left alone, and left out"
-            logger.warning(message, folder, skipped)
+            logger.warning(message, self._root / folder, skipped)
         with self._ledger.transaction():
-            row = self._ledger.add_segment(f"{log.path}/{name}")
+            row = self._ledger.add_segment(f"{folder}/{name}", log=number)
         self.segments_begun += 1
         self._begun.append(row.id)
-        self._on_begin(row)
+        self._on_begin(row, log)
         return self._open_file(log, row)
 
-    def _make_folders(self, log: LogName) -> Path:
-        """Create a log's folders. Sync their names even if they exist: a crash may have come before the sync."""
-        folders = [self._root]
-        for name in log.path.split("/"):
-            folders.append(folders[-1] / name)
+    def forget_folders(self, folders: Iterable[Path]) -> None:
+        """Take in that folders were removed, because they were empty."""
+        self.unsynced_folders.difference_update(folders)
+
+    def _make_folders(self, folder: str) -> None:
+        """Create the folders of a log. Sync their names even if they exist: a crash may have come before the sync."""
+        folders = folders_down_to(self._root, folder)
         try:
             self._make_folder(folders[-1])
         except FileNotFoundError:
@@ -258,7 +264,6 @@ class OpenSegments:
                 self._make_folder(path)
         if self._durable:
             self.unsynced_folders |= {self._root.parent, *folders[:-1]}
-        return folders[-1]
 
     def _make_folder(self, path: Path) -> None:
         with naming(path):

@@ -2,9 +2,9 @@
 
 Layout under the folder `segments` (names: log_names.py and segment_names.py):
 
-    <host>/<log>/<UTC date>-<n>.ndjson     n counts from 1 each day; the log of plain-protocol lines is `plain`
+    <folder of the log>/<UTC date>-<n>.ndjson     n counts from 1 each day
 
-The last segment of a folder is open, and is only ever appended to. The next segment begins when a delivery would push
+The last segment of a log is open, and is only ever appended to. The next segment begins when a delivery would push
 the open one over `segment_bytes`, or when the UTC day ends, but not when the clock is set back. A delivery is never
 split: one that is larger than a segment gets a segment of its own. The ledger records the length of each segment: what
 a file holds beyond that length is a surplus (surplus.py).
@@ -13,7 +13,7 @@ The segments of a group are synced one by one, in several threads: a sync of the
 would wait for what other programs have written, and before Linux 5.8 would not report errors.
 
 A crash may leave bytes beyond the length in the ledger (recovery moves them aside), a segment that is recorded but has
-no file yet (the next append creates it), or two open segments in a folder (recovery or the next append closes the
+no file yet (the next append creates it), or two open segments of a log (recovery or the next append closes the
 older one). `undo_if_needed` cuts back what a failed write leaves.
 """
 
@@ -59,7 +59,7 @@ class Segments:
         files: FileSystem,
         today: Callable[[], datetime.date],
         max_open: int = MAX_OPEN_SEGMENTS,
-        on_begin: OnBegin = lambda _: None,
+        on_begin: OnBegin = lambda _row, _log: None,
     ) -> None:
         self.segment_bytes = segment_bytes
         self._durable = durable  # otherwise the store never syncs

@@ -144,7 +144,9 @@ class GroupCommit:
         rows, owner = self._sources.rows, request.owner
         source = request.message.source if isinstance(request.message, BatchRequest) else ""
         row = rows.get(source) or rows.get(owner.recorded_id(source))
-        return row is None or not self._segments.opened.is_open(log_of_source(row.host, row.path, folder=owner.folder))
+        return row is None or not self._segments.opened.is_open(
+            log_of_source(row.host, row.path, identity=owner.folder)
+        )
 
     def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> Sequence[Placement]:
         by_log: dict[LogName, list[int]] = {}

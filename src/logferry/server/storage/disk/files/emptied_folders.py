@@ -1,0 +1,32 @@
+"""Removes folders that retention has emptied, and those above them that are empty then.
+
+Works from the folder of the segments down, by descriptors, and never follows a link: others may write into data
+folders. The system refuses to remove a folder that is not empty, so nothing that appears meanwhile is lost. A folder
+that stays does no harm, so no failure is reported.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def remove_emptied(root: Path, folder: str) -> list[Path]:
+    """Remove a folder below `root` if it is empty, then those above it, but not `root`; return what was removed."""
+    names = folder.split("/")
+    removed: list[Path] = []
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+        parents = [_held(os.open(root, _FLAGS), stack)]
+        for name in names[:-1]:
+            parents.append(_held(os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=parents[-1]), stack))
+        while parents:
+            os.rmdir(names[len(parents) - 1], dir_fd=parents.pop())
+            removed.append(root.joinpath(*names[: len(parents) + 1]))
+    return removed
+
+
+def _held(descriptor: int, stack: contextlib.ExitStack) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
