@@ -135,7 +135,16 @@ FLOORS: Final = {
             "literals",
             "records",
         ),
-        *("selection", "stored", "when", "timestamps", "counting", "message_patterns"),
+        *(
+            "selection",
+            "stored",
+            "when",
+            "timestamps",
+            "rare_timestamps",
+            "calendar_times",
+            "counting",
+            "message_patterns",
+        ),
     ),
     "rendering": (
         *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from logferry.model.event_times import LOCAL, NONE, UNREAD, YEARLESS, ZONED
+from logferry.reading.calendar_times import EventTime
 from logferry.reading.event_times import event_time, exact, exact_range
-from logferry.reading.timestamps import EventTime, parse
+from logferry.reading.timestamps import parse
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DAY_MS = 86_400_000

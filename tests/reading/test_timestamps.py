@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from logferry.model.event_times import LOCAL, YEARLESS, ZONED
-from logferry.reading.timestamps import EventTime, parse, parse_number, parse_value
+from logferry.reading.calendar_times import EventTime
+from logferry.reading.timestamps import parse, parse_number, parse_value
 
 
 def ms(text: str) -> int:

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Final
 
 from logferry.model.event_times import LOCAL, NONE, YEARLESS, ZONED
-from logferry.reading.timestamps import EventTime, parse
+from logferry.reading.calendar_times import EventTime
+from logferry.reading.timestamps import parse
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1)
 _DAY_MS: Final = 86_400_000
