@@ -2,9 +2,9 @@
 # Settings go on the same line or into .env: `make batch COMPRESS=true BATCH_SIZE=100`, `make run SERVER_PORT=9100`.
 
 COMPOSE = docker compose
-EVERYTHING = --profile batch --profile client --profile test
+EVERYTHING = --profile batch --profile client --profile console --profile test
 
-.PHONY: build run batch client test lint types format fuzz bench bench-quick logs stop clean demo
+.PHONY: build run batch client console pictures test lint types format fuzz bench bench-quick logs stop clean demo
 
 define require_docker
 @command -v docker >/dev/null 2>&1 || { \
@@ -40,6 +40,16 @@ client:
 	@echo "  echo \"2024-01-15 08:23:45 INFO hello\" >> logs/app.log"
 	$(COMPOSE) --profile client build --quiet
 	$(COMPOSE) --profile client run --rm log-client
+
+# Starts the console in the background; starts the server if necessary.
+console:
+	$(require_docker)
+	$(COMPOSE) --profile console up --detach --build log-console
+	@echo "The console is at http://127.0.0.1:9080/"
+
+# Makes the pictures of the console in docs/images anew; needs chromium and playwright (pip install '.[test,browser]').
+pictures:
+	CONSOLE_PICTURES=docs/images $(or $(PYTHON),.venv/bin/python) -m pytest -q tests/e2e/test_console_page.py
 
 # Runs the tests, in Docker if an engine answers, otherwise in .venv.
 test:

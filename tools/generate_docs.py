@@ -16,6 +16,7 @@ EXAMPLE = ROOT / "logferry.example.toml"
 sys.path.insert(0, str(ROOT / "src"))
 
 from logferry.config import (  # noqa: E402  (the path comes first)
+    CONSOLE_OPTIONS,
     INPUT_OPTIONS,
     SERVE_OPTIONS,
     SHIP_OPTIONS,
@@ -121,6 +122,12 @@ On SIGHUP, a server reloads its configuration file, and no connection ends. The 
 limits on time and memory, `metrics_interval` and `log_level` take effect at once; `proxy_protocol`, `max_connections`,
 `accept` and the limits on lines and frames, for new connections. Other settings take effect at the next start; the
 server logs which of them have changed. If the file is invalid, the server logs the problems and keeps its settings.
+
+## The console: `logferry console`
+
+{console_table}
+`--config` (or `LOGFERRY_CONSOLE_CONFIG`) names a TOML file of the console's own, with these options as keys.
+[docs/console.md](console.md) says what the console shows. On SIGHUP it loads changed files of TLS at once.
 """
 
 
@@ -157,6 +164,7 @@ def generated_files() -> dict[Path, str]:
     page = _CONFIGURATION_PAGE.format(
         ship_table=markdown_table(SHIP_OPTIONS),
         serve_table=markdown_table(SERVE_OPTIONS),
+        console_table=markdown_table(CONSOLE_OPTIONS),
         input_names=_words(f"`{option.name}`" for option in INPUT_OPTIONS),
         example=EXAMPLE.read_text(encoding="utf-8"),
     )

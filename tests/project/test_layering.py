@@ -17,7 +17,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A part is a module or a package; what is not listed may import nothing of its neighbours and be imported by none.
 FLOORS: Final = {
     "": (
-        *("__main__", "cli", "client", "reading", "server", "rendering", "telemetry", "config", "protocol", "model"),
+        *("__main__", "cli", "console", "client", "reading", "server", "rendering", "telemetry", "config", "protocol"),
+        "model",
         *("addresses", "folder_lock", "tls_files", "permissions", "small_files", "x509", "durable", "checksum"),
         *("zstd_library", "speedups", "errors", "names", "printable", "worker"),
     ),
@@ -216,7 +217,17 @@ def test_there_is_something_to_check() -> None:
 def test_nothing_but_the_standard_library_is_needed() -> None:
     known = sys.stdlib_module_names | {"logferry"}
     roots = {(name_of(path), name.partition(".")[0]) for path in MODULES for name in imports_of(path)}
-    assert not {(module, root) for module, root in roots if root not in known}
+    foreign = {(module, root) for module, root in roots if root not in known}
+    assert {root for module, root in foreign if module.startswith("console/")} == {"starlette", "uvicorn"}
+    assert not {module for module, _ in foreign if not module.startswith("console/")}
+
+
+def test_only_the_command_imports_the_console_and_what_needs_its_extra_late() -> None:
+    importers = {name for name in NAMES for target in neighbours_of(name) if target.startswith("console")}
+    assert {name for name in importers if not name.startswith("console")} == {"cli.server.console"}
+    command = tree_of(NAMES["cli.server.console"])
+    at_once = {node.module for node in command.body if isinstance(node, ast.ImportFrom) and node.module}
+    assert {name for name in at_once if name.startswith("logferry.console")} == {"logferry.console"}  # `extra`
 
 
 def module_name(path: Path) -> str:

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
+from logferry.config import CONSOLE_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS
 from tests.support.running import running_server, wait_until
 from tests.support.tls_client import server_options
 from tools.container_health import check, find_servers, shake_hands, shakes_hands
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.test")
-DOCKERLESS_TARGETS = {"test", "lint", "types", "format", "fuzz", "bench", "bench-quick", "demo", "clean"}
-TARGETS = {"build", "run", "batch", "client", "logs", "stop"} | DOCKERLESS_TARGETS
+DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.console", "Dockerfile.test")
+DOCKERLESS_TARGETS = {"pictures", "test", "lint", "types", "format", "fuzz", "bench", "bench-quick", "demo", "clean"}
+TARGETS = {"build", "run", "batch", "client", "console", "logs", "stop"} | DOCKERLESS_TARGETS
 PROFILES = {
     "log-server": None,
     "log-client-batch": "batch",
     "log-client": "client",
+    "log-console": "console",
     "prometheus": "monitoring",
     "log-test": "test",
 }
@@ -53,6 +54,10 @@ class TestRequirements:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["test"]
         lines = [line for line in read("requirements.txt").splitlines() if line and not line.startswith("#")]
         assert lines == extra
+
+    def test_the_image_of_the_console_has_its_extra(self) -> None:
+        extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["console"]
+        assert all(f"'{each}'" in read("Dockerfile.console") for each in extra)
 
     def test_those_of_the_benchmarks_equal_the_bench_extra(self) -> None:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["bench"]
@@ -137,6 +142,15 @@ class TestCompose:
         named = set(re.findall(r"^ +([A-Z_]+):", compose_section("services")["log-server"], re.MULTILINE))
         assert named == {option.env for option in SERVE_OPTIONS}
 
+    def test_every_option_of_the_console_is_passed_on_but_its_file(self) -> None:
+        named = set(re.findall(r"^ +([A-Z_]+):", compose_section("services")["log-console"], re.MULTILINE))
+        assert named == {option.env for option in CONSOLE_OPTIONS} - {"LOGFERRY_CONSOLE_CONFIG"}
+
+    def test_the_console_only_reads_and_is_open_to_this_machine_alone(self) -> None:
+        console = compose_section("services")["log-console"]
+        assert "- log-data:/data:ro\n" in console
+        assert "LOGFERRY_CONSOLE_LISTEN: ${LOGFERRY_CONSOLE_LISTEN:-127.0.0.1:9080}\n" in console
+
     def test_what_the_server_stores_outlives_its_container(self) -> None:
         server = compose_section("services")["log-server"]
         assert "- log-data:/data\n" in server
@@ -148,7 +162,7 @@ class TestCompose:
         timeout = next(
             option.kind.parse(option.default) for option in SERVE_OPTIONS if option.name == "shutdown_timeout"
         )
-        assert len(graces) == 2
+        assert len(graces) == 3
         assert min(graces) > timeout
 
     def test_nothing_is_open_to_other_machines_by_default(self) -> None:

@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "repair": "logferry.cli.client.repair",
     "fsck": "logferry.cli.server.fsck",
     "status": "logferry.cli.client.status",
+    "console": "logferry.cli.server.console",
     "token": "logferry.cli.server.token",
     "check-config": "logferry.cli.client.check_config",
     "try": "logferry.cli.client.try_lines",
@@ -52,7 +53,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 }
 
 # These commands run until a signal stops them, or have work to finish; the others end at Ctrl-C wherever they are.
-STOPPED_BY_SIGNALS: Final = ("ship", "serve")
+STOPPED_BY_SIGNALS: Final = ("ship", "serve", "console")
 
 
 class CommandParser(argparse.ArgumentParser):

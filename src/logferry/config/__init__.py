@@ -25,9 +25,11 @@ from logferry.config.options import Group, Option, options_of
 from logferry.config.settings_type import Settings
 
 if TYPE_CHECKING:
+    from logferry.config.console_settings import ConsoleSettings
     from logferry.config.pages import env_example, markdown_table
     from logferry.config.server_settings import FsckSettings, ReadingSettings, ServeSettings
     from logferry.config.tables import (
+        CONSOLE_OPTIONS,
         FSCK_OPTIONS,
         INPUT_OPTIONS,
         SERVE_OPTIONS,
@@ -39,6 +41,8 @@ else:
     _RARE = {
         **dict.fromkeys(("env_example", "markdown_table"), "pages"),
         **dict.fromkeys(("FsckSettings", "ReadingSettings", "ServeSettings"), "server_settings"),
+        "ConsoleSettings": "console_settings",
+        "CONSOLE_OPTIONS": "tables",
         **dict.fromkeys(("FSCK_OPTIONS", "INPUT_OPTIONS", "SERVE_OPTIONS"), "tables"),
         **dict.fromkeys(("SHIP_OPTIONS", "STATUS_OPTIONS", "VERIFY_OPTIONS"), "tables"),
     }
@@ -53,6 +57,7 @@ else:
 
 
 __all__ = [
+    "CONSOLE_OPTIONS",
     "FSCK_OPTIONS",
     "INPUT_OPTIONS",
     "SERVE_OPTIONS",
@@ -61,6 +66,7 @@ __all__ = [
     "STATUS_OPTIONS",
     "VERIFY_OPTIONS",
     "ConnectionSettings",
+    "ConsoleSettings",
     "FileSettings",
     "FsckSettings",
     "Group",

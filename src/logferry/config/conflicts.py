@@ -71,6 +71,13 @@ def of_input(values: Values) -> Iterator[str]:
         yield f"the field {key!r} is given twice (--field, --add-host, --add-path, --add-kubernetes)"
 
 
+def of_console(values: Values) -> Iterator[str]:
+    """Yield a sentence for each conflict in the settings of the console."""
+    for name in ("tls_key", "tls_client_ca"):
+        if values.get(name) and not values.get("tls_cert"):
+            yield f"--{name.replace('_', '-')} needs --tls-cert"
+
+
 def of_server(values: Values) -> Iterator[str]:
     """Yield a sentence for each conflict in the settings of a server, and for what this Python lacks for them."""
     if values.get("segment_compression") == "zstd" and not zstd_library():

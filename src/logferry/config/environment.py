@@ -98,9 +98,16 @@ def unknown_variables(environment: Mapping[str, str], options: Iterable[Option])
 
 def _known_variables() -> frozenset[str]:
     # Imported late: most clients have no unknown variables and need not wait for the tables of all commands.
-    from logferry.config.tables import FSCK_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
+    from logferry.config.tables import (
+        CONSOLE_OPTIONS,
+        FSCK_OPTIONS,
+        SERVE_OPTIONS,
+        SHIP_OPTIONS,
+        STATUS_OPTIONS,
+        VERIFY_OPTIONS,
+    )
 
-    tables = (SHIP_OPTIONS, VERIFY_OPTIONS, STATUS_OPTIONS, SERVE_OPTIONS, FSCK_OPTIONS)
+    tables = (SHIP_OPTIONS, VERIFY_OPTIONS, STATUS_OPTIONS, SERVE_OPTIONS, FSCK_OPTIONS, CONSOLE_OPTIONS)
     return frozenset((_SPEEDUPS, *(option.env for table in tables for option in table)))
 
 

@@ -58,8 +58,10 @@ class _Judge:
         own = [option for option in options if option not in of_inputs]
         values = self.values(own, top)
         self._choose_alternatives(values, own, top)
-        if "listen" in values:
+        if "plain_from" in values:
             self.problems += conflicts.of_server(values)
+        if "query_timeout" in values:
+            self.problems += conflicts.of_console(values)
         if has_inputs:
             self.problems += conflicts.of_connection(values)
             self._add_inputs(values, settings, self._tables_of_inputs(file), of_inputs)
@@ -175,12 +177,19 @@ class _Judge:
 
 
 def _vocabulary(settings: type) -> "Vocabulary":
-    """Return the keys that a file may have: any client command accepts every key of the client, likewise the server."""
+    """Return the keys that a file may have: any client command accepts every key of the client, likewise the server.
+
+    The console has a file of its own.
+    """
+    from logferry.config.console_settings import ConsoleSettings
     from logferry.config.server_settings import FsckSettings, ReadingSettings, ServeSettings
-    from logferry.config.tables import SERVE_OPTIONS, SHIP_OPTIONS
+    from logferry.config.tables import CONSOLE_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS
     from logferry.config.toml_file import Vocabulary
 
     client, server = (tuple(option.name for option in options) for options in (SHIP_OPTIONS, SERVE_OPTIONS))
     if settings in (ServeSettings, FsckSettings, ReadingSettings):
         return Vocabulary(server, frozenset(), frozenset(client) - {*server}, "client")
+    if settings is ConsoleSettings:
+        console = tuple(option.name for option in CONSOLE_OPTIONS)
+        return Vocabulary(console, frozenset(), frozenset((*client, *server)) - {*console}, "client or the server")
     return Vocabulary(client, _INPUT_NAMES, frozenset(server) - {*client}, "server")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from logferry.config.options import Option
-from logferry.config.tables import SERVE_OPTIONS, SHIP_OPTIONS
+from logferry.config.tables import CONSOLE_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS
 
 
 def env_example() -> str:
@@ -15,6 +15,7 @@ def env_example() -> str:
     for title, options in (
         ("the client (logferry ship)", SHIP_OPTIONS),
         ("the server (logferry serve)", SERVE_OPTIONS),
+        ("the console (logferry console)", CONSOLE_OPTIONS),
     ):
         lines += ["", f"# --- {title} ---"]
         for option in options:

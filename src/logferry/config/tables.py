@@ -3,6 +3,7 @@
 from typing import Final
 
 from logferry.config.client_settings import ShipSettings, StatusSettings, VerifySettings
+from logferry.config.console_settings import ConsoleSettings
 from logferry.config.input_settings import InputSettings
 from logferry.config.options import options_of
 from logferry.config.server_settings import FsckSettings, ServeSettings
@@ -13,3 +14,4 @@ VERIFY_OPTIONS: Final = options_of(VerifySettings)
 STATUS_OPTIONS: Final = options_of(StatusSettings)
 SERVE_OPTIONS: Final = options_of(ServeSettings)
 FSCK_OPTIONS: Final = options_of(FsckSettings)
+CONSOLE_OPTIONS: Final = options_of(ConsoleSettings)

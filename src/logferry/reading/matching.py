@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from logferry.reading.literals import longest_piece, required_literals
 from logferry.reading.records import Record, record_of
-from logferry.reading.selection import Selection
+from logferry.reading.selection import Selection, Word
 
 Extent = tuple[int, int]  # of a line in a chunk, without its newline
 
@@ -43,9 +43,25 @@ class Matcher:
         selection = self._selection
         if selection.levels and record.level.upper() not in selection.levels:
             return False
+        if selection.unwanted_levels and record.level.upper() in selection.unwanted_levels:
+            return False
+        if selection.words and not self._has_words(record):
+            return False
         if not selection.texts and not selection.regex:
             return True
         return self._has_content(record) is not selection.inverted
+
+    def _has_words(self, record: Record) -> bool:
+        message: Sequence[str] = [record.message]
+        values: Sequence[str] = ()
+        for word in self._selection.words:
+            is_there = word.is_in(message)
+            if not is_there and record.fields:
+                values = values or [*record.fields_as_text()]
+                is_there = word.is_in(values)
+            if is_there is word.is_unwanted:
+                return False
+        return True
 
     def _has_content(self, record: Record) -> bool:
         values = [record.message]
@@ -76,7 +92,22 @@ def _candidates_of(selection: Selection) -> Callable[[bytes], Iterator[Extent]]:
             return _having(piece)
         if selection.regex and (literals := required_literals(selection.regex)):
             return _having_any([longest_piece(literal) for literal in literals])
+    if found := _candidates_of_words(selection.words):
+        return found
     return _with_level(selection.levels) if selection.levels else all_lines
+
+
+def _candidates_of_words(words: Sequence[Word]) -> Callable[[bytes], Iterator[Extent]] | None:
+    """Return a search for one of the words that a line must have; None if no word makes it narrower."""
+    wanted = [word for word in words if not word.is_unwanted]
+    texts = [word for word in wanted if not word.regex and (not word.any_case or word.text.isascii())]
+    best = max(texts, key=lambda word: len(longest_piece(word.text)), default=None)
+    if best and (piece := longest_piece(best.text)):
+        return _having_any_case(piece) if best.any_case else _having(piece)
+    for word in wanted:
+        if word.regex and (literals := required_literals(word.regex)):
+            return _having_any([longest_piece(literal) for literal in literals])
+    return None
 
 
 def _having(text: str) -> Callable[[bytes], Iterator[Extent]]:
@@ -89,6 +120,21 @@ def _having(text: str) -> Callable[[bytes], Iterator[Extent]]:
             yield from sorted({*_lines_having(needle, data), *_lines_with(other, data)})
             return
         yield from _lines_having(needle, data)
+
+    return find
+
+
+def _having_any_case(text: str) -> Callable[[bytes], Iterator[Extent]]:
+    """Find the lines with a text in small letters of ASCII, whatever their case is in the line."""
+    needle = json.dumps(text)[1:-1].lower().encode()
+    other = _other_writing(text)
+
+    def find(data: bytes) -> Iterator[Extent]:
+        lower = data.lower()
+        if b"\\" in data and other.search(data):
+            yield from sorted({*_lines_having(needle, lower), *_lines_with(other, data)})
+            return
+        yield from _lines_having(needle, lower)
 
     return find
 

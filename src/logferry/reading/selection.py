@@ -4,7 +4,7 @@ Pure values, checked once. What a glob, a level and a text match is defined here
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Self
@@ -26,11 +26,32 @@ _SAME: Final = {word: frozenset(words) for words in _SYNONYMS for word in words}
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """One of several things that a line must have, or must not (`is_unwanted`): a text, or what a pattern matches.
+
+    With `any_case`, upper and lower case of a text are the same.
+    """
+
+    text: str
+    regex: "re.Pattern[str] | None" = None
+    is_unwanted: bool = False
+    any_case: bool = False
+
+    def is_in(self, values: Sequence[str]) -> bool:
+        """Whether one of the values contains it."""
+        if self.regex:
+            return any(self.regex.search(value) for value in values)
+        if self.any_case:
+            return any(self.text in value.lower() for value in values)
+        return any(self.text in value for value in values)
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """What lines must have. Hosts and files are patterns of the shell (`*`, `?`, `[...]`); any of several suffices.
 
-    `text` and `regex` are looked for in the message, and in each other field as `key=value`; with `inverted`, lines
-    that have them are left out instead.
+    A line must have none of the `unwanted_levels`, and all `words`. `texts` and `regex` are looked for in the
+    message, and in each other field as `key=value`; with `inverted`, lines that have them are left out instead.
     """
 
     hosts: tuple[str, ...] = ()
@@ -40,6 +61,8 @@ class Selection:
     texts: tuple[str, ...] = ()
     regex: "re.Pattern[str] | None" = None
     inverted: bool = False
+    words: tuple[Word, ...] = ()
+    unwanted_levels: frozenset[str] = frozenset()
 
     @classmethod
     def of_words(cls, *, levels: Iterable[str] = (), regex: str = "", **values: object) -> Self:
@@ -55,7 +78,7 @@ class Selection:
     @property
     def looks_inside(self) -> bool:
         """Whether what is in a line decides, besides its time."""
-        return bool(self.levels or self.texts or self.regex)
+        return bool(self.levels or self.texts or self.regex or self.words or self.unwanted_levels)
 
     def has_log(self, log: Log) -> bool:
         """Whether lines of a log are wanted."""

@@ -12,6 +12,7 @@ from logferry.server.storage.records import SegmentRow
 
 _LOGS_SINCE: Final = 6
 _LOSSES_SINCE: Final = 4
+_DAMAGE_SINCE: Final = 3
 
 # The folder of a path, with its slash.
 _FOLDER: Final = "rtrim(path, replace(path, '/', ''))"
@@ -117,6 +118,26 @@ class OverviewRows(CheckedRows):
             f"sum(lines) FROM segments WHERE state != 'expired' GROUP BY {log}, folder"
         )
         return [Total(log, str(folder).rstrip("/"), *numbers) for log, folder, *numbers in rows]
+
+    @property
+    def has_logs(self) -> bool:
+        """Whether the ledger records which log a segment is of."""
+        return self.version >= _LOGS_SINCE
+
+    def damage_by_segment(self) -> dict[int, tuple[int, int]]:
+        """Return how many extents of each segment are damaged, and their bytes."""
+        if self.version < _DAMAGE_SINCE:
+            return {}
+        rows = self._query(
+            "SELECT damage.segment, count(*), coalesce(sum(bytes), 0) FROM damage "
+            "LEFT JOIN extents USING (source, start) GROUP BY damage.segment"
+        )
+        return {segment: (count, size) for segment, count, size in rows}
+
+    def first_opened_at(self) -> float | None:
+        """Return when the first source was opened, in Unix time; None if there is none."""
+        ((first,),) = self._query("SELECT min(opened_at) FROM sources")
+        return float(first) if isinstance(first, int | float) else None
 
     def losses_since(self, time: float, *, limit: int) -> list[LossNote]:
         """Return what is lost, and noted since a time, and the unknown windows that end after it, oldest first."""

@@ -1,0 +1,123 @@
+"""The JSON of a line, a gap, a host and a file, as the API gives it: bounded, whatever was stored.
+
+Owns these shapes. A record is shown with at most 100 fields and 16 KiB of each text: `raw` gives all of it.
+Everything is ASCII, with escapes for whatever else there is.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from logferry.console.source import Gap, Line
+
+_MAX_TEXT: Final = 16 * 1024
+_MAX_FIELDS: Final = 100
+_MAX_KEY: Final = 200
+_MAX_FIELD_TEXT: Final = 4096
+
+# Larger records are not parsed: their beginning is shown as it is stored.
+_MAX_PARSED: Final = 2 * 1024 * 1024
+
+
+def utc(milliseconds: int | None) -> str | None:
+    """Return a time in UTC as RFC 3339 with milliseconds; None for a time that the calendar does not have."""
+    if milliseconds is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def of_line(line: Line) -> dict[str, Any]:
+    """Return the JSON of a line."""
+    level, message, fields, is_cut = _parts(line.content)
+    return {
+        "place": line.place,
+        "time": utc(line.time),
+        "received": utc(line.received),
+        "event_time": line.has_event_time,
+        "host": line.host,
+        "file": line.path,
+        "level": level,
+        "message": message,
+        "fields": fields,
+        "cut": is_cut,
+        "bytes": len(line.content),
+    }
+
+
+def of_gap(gap: Gap) -> dict[str, Any]:
+    """Return the JSON of a gap."""
+    return {
+        "host": gap.host,
+        "file": gap.path,
+        "start": utc(gap.start),
+        "end": utc(gap.end),
+        "kind": gap.kind,
+        "reason": gap.reason,
+        "bytes": gap.bytes,
+    }
+
+
+def of_value(value: object) -> Any:
+    """Return the JSON of one of the other values of `source`; names that end in `_at` or `_received` are times."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if isinstance(value, Gap):
+            return of_gap(value)
+        names = (each.name for each in dataclasses.fields(value))
+        return {_key(name): _field(name, getattr(value, name)) for name in names}
+    if isinstance(value, list | tuple):
+        return [of_value(each) for each in value]
+    return value
+
+
+def _key(name: str) -> str:
+    return "file" if name == "path" else name
+
+
+def _field(name: str, value: object) -> Any:
+    is_time = name.endswith(("_at", "_received", "_check"))
+    return utc(value) if is_time and isinstance(value, int) else of_value(value)
+
+
+def _parts(content: bytes) -> tuple[str | None, str, dict[str, Any], bool]:
+    """Return level, message and other fields of a stored record, and whether something was cut."""
+    record = _record(content)
+    if record is None:
+        text = content[:_MAX_TEXT].decode("utf-8", "replace")
+        return None, text, {}, len(content) > _MAX_TEXT
+    level, message = record.pop("level", None), record.pop("message", "")
+    text = message if isinstance(message, str) else json.dumps(message)
+    fields, is_cut = _bounded(record)
+    shown_level = level[:_MAX_KEY] if isinstance(level, str) else None
+    return shown_level, text[:_MAX_TEXT], fields, is_cut or len(text) > _MAX_TEXT
+
+
+def _record(content: bytes) -> dict[str, Any] | None:
+    if len(content) > _MAX_PARSED:
+        return None
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError):  # also a number with thousands of digits
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _bounded(record: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    fields: dict[str, Any] = {}
+    is_cut = len(record) > _MAX_FIELDS
+    for key, value in list(record.items())[:_MAX_FIELDS]:
+        plain = value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
+        if isinstance(plain, str) and len(plain) > _MAX_FIELD_TEXT:
+            plain, is_cut = plain[:_MAX_FIELD_TEXT], True
+        elif (isinstance(plain, int) and abs(plain) > 2**53) or (
+            isinstance(plain, float) and not -1e308 < plain < 1e308
+        ):
+            plain = str(plain)
+        is_cut = is_cut or len(key) > _MAX_KEY
+        fields[key[:_MAX_KEY]] = plain
+    return fields, is_cut

@@ -1,0 +1,82 @@
+"""The three questions that read lines: search, count and follow, as searches in `reading`.
+
+Functions of a data folder, so that they run in a thread as well as in a process of their own (isolated.py). Each
+opens the store for itself.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from logferry.console.counting import LineCounts
+from logferry.console.source import Counts, Line, Query, Stop, UnknownPlace
+from logferry.console.wanted import selection_of
+from logferry.reading import stored
+from logferry.reading.disk_logs import DiskLogs
+from logferry.reading.follow import POLL_S, Follower
+from logferry.reading.found import FoundLine
+from logferry.reading.search import search
+from logferry.reading.stored import place_at
+
+# When a line was received is shown if that is known to ten minutes.
+_EXACT_MS: Final = 600_000
+
+
+def search_lines(data_dir: Path, query: Query, stop: Stop, *, from_place: str, is_backward: bool) -> Iterator[Line]:
+    """See `Source.search`."""
+    with closing(DiskLogs(data_dir)) as logs, known_places():
+        after = place_at(from_place) if from_place else None
+        selection = selection_of(query)
+        for line in search(logs, selection, reverse=is_backward, after=after, stop=_counting(stop, logs)):
+            yield as_line(line)
+
+
+def count_lines(
+    data_dir: Path, query: Query, stop: Stop, *, since: int, bucket_ms: int, buckets: int
+) -> Iterator[Counts]:
+    """See `Source.counts`."""
+    with closing(DiskLogs(data_dir)) as logs:
+        counting = LineCounts(logs, selection_of(query), since, bucket_ms, buckets)
+        for rows in counting.run(_counting(stop, logs)):
+            yield Counts(rows)
+
+
+def follow_lines(data_dir: Path, query: Query, stop: Stop) -> Iterator[Line | None]:
+    """See `Source.follow`."""
+    with closing(DiskLogs(data_dir)) as logs:
+        follower = Follower(logs, selection_of(query))
+        while True:
+            began = time.monotonic()
+            for line in follower.look():
+                stop.check()
+                yield as_line(line)
+            yield None
+            stop.wait(max(POLL_S, 4 * (time.monotonic() - began)))
+
+
+def as_line(line: FoundLine) -> Line:
+    """Return a line that was found as the console shows it."""
+    first, last = line.received
+    received = last if first is not None and last is not None and last - first <= _EXACT_MS else None
+    return Line(str(line.place), line.log.host, line.log.path, line.time, received, line.has_event_time, line.data)
+
+
+@contextmanager
+def known_places() -> Iterator[None]:
+    """Raise the console's UnknownPlace for that of `reading`."""
+    try:
+        yield
+    except stored.UnknownPlace:
+        raise UnknownPlace from None
+
+
+def _counting(stop: Stop, logs: DiskLogs) -> Callable[[], None]:
+    """Return what a search calls for each chunk."""
+
+    def count() -> None:
+        stop.bytes_read, stop.lines_read = logs.looked.bytes, logs.looked.lines
+        stop.check()
+
+    return count
