@@ -3,6 +3,7 @@
 Takes what is committed from the ledger, in short transactions, and reads the files without one.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,7 @@ class DiskLogs:
 
     def __init__(self, data_dir: Path) -> None:
         self.looked = Looked()
-        self._data_dir = data_dir
+        self._segments = data_dir / FOLDER_NAME
         self._door = LedgerDoor(data_dir)
         self._reader = SegmentReader(data_dir, self.looked, self._now)
         self._listing: Listing | None = None
@@ -70,13 +71,13 @@ class DiskLogs:
                 for part in listed.parts
                 if (key := (part.log, part.folder if part.log is None else "")) in totals
             ]
-            first, last = self._received_range(listed)
+            firsts = [time for total in known if (time := day_of(total.first_path).first) is not None]
             numbers = (
                 sum(total.segments for total in known),
                 sum(total.bytes for total in known),
                 sum(total.lines for total in known),
             )
-            found.append((listed.log, LogSize(*numbers, first, last)))
+            found.append((listed.log, LogSize(*numbers, min(firsts, default=None), self.newest(listed.log))))
         return found
 
     def newest(self, log: Log) -> int | None:
@@ -172,17 +173,10 @@ class DiskLogs:
 
     def _last_change(self, row: SegmentRow) -> int | None:
         try:
-            path = stored_path(self._data_dir / FOLDER_NAME / row.path, row.compression)
-            return round(path.stat().st_mtime * 1000)
+            path = stored_path(self._segments / row.path, row.compression)
+            return round(os.stat(path).st_mtime * 1000)
         except OSError:
             return day_of(row.path).last
-
-    def _received_range(self, listed: ListedLog) -> tuple[int | None, int | None]:
-        with self._door.opened(kept=True) as ledger:
-            rows = segments_of(ledger, listed)
-        if not rows:
-            return None, None
-        return day_of(rows[0].path).first, self._last_change(rows[-1])
 
 
 def _is_shared(listed: ListedLog) -> bool:

@@ -28,13 +28,17 @@ class SourcePlace(NamedTuple):
 
 
 class Total(NamedTuple):
-    """What is stored of a log (None: from before logs were recorded) or, then, in a folder."""
+    """What is stored of a log (None: from before logs were recorded) or, then, in a folder.
+
+    `first_path` is that of the segment with the earliest day.
+    """
 
     log: int | None
     folder: str
     segments: int
     bytes: int
     lines: int
+    first_path: str
 
 
 class LossNote(NamedTuple):
@@ -115,9 +119,12 @@ class OverviewRows(CheckedRows):
         log = "log" if self.version >= _LOGS_SINCE else "NULL"
         rows = self._query(
             f"SELECT {log}, CASE WHEN {log} IS NULL THEN {_FOLDER} ELSE '' END AS folder, count(*), sum(bytes), "
-            f"sum(lines) FROM segments WHERE state != 'expired' GROUP BY {log}, folder"
+            f"sum(lines), min(path) FROM segments WHERE state != 'expired' GROUP BY {log}, folder"
         )
-        return [Total(log, str(folder).rstrip("/"), *numbers) for log, folder, *numbers in rows]
+        return [
+            Total(log, str(folder).rstrip("/"), int(count), int(size), int(lines), str(path))
+            for log, folder, count, size, lines, path in rows
+        ]
 
     @property
     def has_logs(self) -> bool:
