@@ -37,7 +37,8 @@ read_stored_record(const byte *at, const byte *end, StoredRecord *record)
         if (at == end || *at != ':')
             return NULL;
         const byte *value = skip_space(at + 1, end);
-        if (!(at = skip_json_value(value, end, 1)))
+        at = value < end && *value == '"' ? skip_string(value + 1, end) : skip_json_value(value, end, 1);
+        if (!at)
             return NULL;
         size_t length = (size_t)(key_end - key);
         if (IS_KEY(key, length, "level"))

@@ -16,28 +16,27 @@ class BoundedCounts(Generic[Thing]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._counts = Counter[Thing]()
+        self._counts: dict[Thing, int] = {}
         self.missed = 0
         self.forgotten = 0  # the sum of the counts that were forgotten
 
     def add(self, thing: Thing, count: int = 1) -> None:
         """Count a thing once more, or `count` times."""
-        self._counts[thing] += count
+        self._counts[thing] = self._counts.get(thing, 0) + count
         if len(self._counts) > self._most:
             self._forget()
 
     def _forget(self) -> None:
         """Forget the rarer half. Those that remain may have been forgotten before."""
-        before = self._counts.total()
-        kept = self._counts.most_common(self._most // 2)
-        largest_forgotten = self._counts.most_common(self._most // 2 + 1)[-1][1]
-        self._counts = Counter(dict(kept))
+        before = sum(self._counts.values())
+        *kept, (_, largest_forgotten) = self.most_common(self._most // 2 + 1)
+        self._counts = dict(kept)
         self.missed += largest_forgotten
-        self.forgotten += before - self._counts.total()
+        self.forgotten += before - sum(self._counts.values())
 
     def most_common(self, count: int | None = None) -> list[tuple[Thing, int]]:
         """Return the most frequent things with their counts, the most frequent first."""
-        return self._counts.most_common(count)
+        return Counter(self._counts).most_common(count)
 
     @property
     def counts(self) -> Mapping[Thing, int]:

@@ -14,7 +14,7 @@ from logferry.reading.event_times import event_time
 from logferry.reading.found import ChunkLines
 from logferry.reading.matching import Extent, Matcher, all_lines
 from logferry.reading.selection import Selection
-from logferry.reading.stored import Chunk, Received, Span
+from logferry.reading.stored import EVER, Chunk, Received
 
 MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
@@ -41,6 +41,9 @@ class ChunkCounting:
         self._levels = selection.levels
         self._matcher = Matcher(selection) if selection.texts or selection.regex else None
         self._parts = parts
+        self._needs_times = bool(parts & Part.MINUTE) or selection.span != EVER
+        self._parts_and_times = parts | Part.MINUTE if self._needs_times else parts
+        self._parts_without_times = parts & ~Part.MINUTE
         self._minutes: dict[tuple[bytes, int], int] = {}
 
     def of_chunk(self, chunk: Chunk) -> Iterator[Counted]:
@@ -52,10 +55,6 @@ class ChunkCounting:
         else:
             for start, end, received in _pieces(chunk):
                 yield from self._of_received_together(chunk, start, end, received)
-
-    @property
-    def _needs_times(self) -> bool:
-        return bool(self._parts & Part.MINUTE) or self._span != Span()
 
     def _of_received_together(self, chunk: Chunk, start: int, end: int, received: Received) -> Iterator[Counted]:
         found = list(self._of_piece(chunk.data[start:end], received))
@@ -70,8 +69,7 @@ class ChunkCounting:
         return any(moment is not None and minute < moment < minute + MINUTE_MS for moment in self._span)
 
     def _of_piece(self, lines: bytes, received: Received) -> Iterator[Counted]:
-        parts = self._parts | (Part.MINUTE if self._needs_times else Part(0))
-        for key, count in count_lines(lines, parts).items():
+        for key, count in count_lines(lines, self._parts_and_times).items():
             level = key.level.decode("utf-8", "replace")
             if not self._levels or level.upper() in self._levels:
                 minute = self._minute(key.minute, received) if self._needs_times else 0
@@ -97,7 +95,7 @@ class ChunkCounting:
                 minute = line.time // MINUTE_MS * MINUTE_MS if self._needs_times else 0
                 by_minute[minute].append(line.data)
         for minute, data in by_minute.items():
-            for key, count in count_lines(b"\n".join([*data, b""]), self._parts & ~Part.MINUTE).items():
+            for key, count in count_lines(b"\n".join([*data, b""]), self._parts_without_times).items():
                 level = key.level.decode("utf-8", "replace")
                 if not self._levels or level.upper() in self._levels:
                     yield Counted(level, minute, key.pattern, count)

@@ -141,14 +141,15 @@ def statistics_as_json(statistics: Statistics, *, most: int | None) -> str:
         if statistics.by.is_time
         else statistics.rows[:most]
     )
-    value = {
+    numbers = {
         "by": statistics.by.value,
         "lines": statistics.lines,
-        "rows": [_row_as_json(row) for row in rows],
         "rows_left_out": len(statistics.rows) - len(rows),
         "may_be_too_low_by": statistics.missed,
     }
-    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
+    lines = ",\n".join(f"  {json.dumps(_row_as_json(row))}" for row in rows)
+    first = ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in numbers.items())
+    return f'{{{first}, "rows": [\n{lines}\n]}}'.replace("\x7f", "\\u007f")
 
 
 def _row_as_json(row: Row) -> dict[str, Any]:
