@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.cli.command_line import COMMANDS
+from logferry.cli.commands import COMMANDS
 from logferry.cli.dispatch import main
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from logferry.server.storage.disk.disk_store import DiskStore
@@ -72,6 +72,7 @@ def address(server: RunningServer | FakeServer) -> tuple[str, ...]:
 def test_every_command_is_tried() -> None:
     """A new command must be added here."""
     named = {"ship", "serve", "verify", "repair", "fsck", "status", "check-config", "token", "try"}
+    named |= {"logs", "stats", "hosts", "explain", "sql", "console"}
     assert set(COMMANDS) - {"demo"} == named
 
 
@@ -102,6 +103,9 @@ def test_the_way_of_a_file_with_a_hostile_name(run: Run, folder: Path) -> None:
     status = json.loads(run("status", "--state-dir", state, "--json")[1])
     assert "forged" in status["client"]["state_dir"]
     run("fsck", "--data-dir", folder / "data")
+    for form in ("text", "json"):
+        assert run("logs", "--data-dir", folder / "data", "--output", form, "-C", "1", "--text", "line")[0] == 0
+    assert run("logs", "--data-dir", folder / "data", "--file", "absent")[0] == 1
     assert json.loads(run("fsck", "--json", "--data-dir", folder / "data")[1])
 
 
@@ -109,6 +113,7 @@ def test_folders_and_files_that_are_not_there(run: Run, folder: Path) -> None:
     for words in (
         ("status", "--state-dir", folder / "none"),
         ("fsck", "--data-dir", folder / "none"),
+        ("logs", "--data-dir", folder / "none"),
         ("serve", "--data-dir", folder / "file" / "data"),
         ("ship", "--config", folder / "none.toml"),
         ("check-config", "--serve", "--data-dir", folder / "file" / "data"),
@@ -119,7 +124,8 @@ def test_folders_and_files_that_are_not_there(run: Run, folder: Path) -> None:
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "demo"])
 def test_words_and_variables_that_are_not_understood(run: Run, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(command, HOSTILE)[0] == (1 if command == "try" else 2)  # which takes it for the name of a file
+    takes_it = command in ("try", "logs", "stats", "hosts", "explain", "sql")  # for a file, a host, a text or a query
+    assert run(command, HOSTILE)[0] == (1 if takes_it else 2)
     assert run(command, f"--{HOSTILE}")[0] == 2
     assert run(command, "--log-level", HOSTILE)[0] == 2
     monkeypatch.setenv(os.fsdecode(b"LOGFERRY_\x1b[31m\n\xff"), HOSTILE)

@@ -23,19 +23,8 @@ FLOORS: Final = {
         *("zstd_library", "speedups", "errors", "names", "printable", "worker"),
     ),
     "cli": (
-        *(
-            "start",
-            "dispatch",
-            "demo",
-            "client",
-            "server",
-            "reading",
-            "pattern_watch",
-            "signals",
-            "early_signals",
-            "streams",
-        ),
-        *("command_line", "output"),
+        *("start", "dispatch", "demo", "client", "server", "reading", "pattern_watch", "signals", "early_signals"),
+        *("streams", "command_line", "parsing", "commands", "output"),
     ),
     "client": (
         *("run", "reload", "tls_reload", "status", "proof", "delivery", "readers", "recognition"),

@@ -100,7 +100,7 @@ def test_only_committed_bytes_are_shown_and_what_is_missing_is_noted(tmp_path: P
 
 
 def test_a_line_longer_than_a_chunk_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.reading.merging.CHUNK_BYTES", 100)
+    monkeypatch.setattr("logferry.reading.merging._CHUNK_BYTES", 100)
     monkeypatch.setattr("logferry.reading.merging._LEAST_CHUNK_BYTES", 10)
     with opened(tmp_path) as store:
         texts = ["short", "x" * 1000, "y" * 250, "end"]

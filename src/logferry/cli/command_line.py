@@ -1,79 +1,54 @@
-"""What all commands share: their names, their exit codes, and the way from command-line words to settings.
+"""What commands with settings share: the way from command-line words to settings, and their log.
 
-Each command has a `CommandLine`; the dispatcher imports its module and calls `run(words)`. This module sets up logging.
+Each such command has a `CommandLine`. This module sets up logging.
 It never exits and leaves printing to `output`.
 """
 
-import argparse
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, NoReturn, TextIO
+from typing import Final, Generic, TextIO
 
-from logferry import __version__
+from logferry.cli.commands import (
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_DELIVERED,
+    EXIT_OK,
+    EXIT_USAGE,
+)
 from logferry.cli.output import notices_as_json
+from logferry.cli.parsing import RaisingParser
 from logferry.config import Group, Option, Settings, former_names, load, options_of
 from logferry.errors import ConfigError
 from logferry.telemetry.log_format import JsonFormatter, SafeFormatter
 from logferry.telemetry.log_limits import FloodGuard
 
+__all__ = [
+    "EXIT_INCOMPLETE",
+    "EXIT_INTERRUPTED",
+    "EXIT_NOT_DELIVERED",
+    "EXIT_OK",
+    "EXIT_USAGE",
+    "CommandLine",
+    "CommandParser",
+    "Operand",
+    "flush_log",
+    "log_to_stderr",
+]
+
 logger = logging.getLogger(__name__)
-
-EXIT_OK: Final = 0
-EXIT_NOT_DELIVERED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INCOMPLETE: Final = 3
-EXIT_INTERRUPTED: Final = 130
-
-DEFAULT_COMMAND: Final = "ship"
 
 # Where a parser puts the operand.
 _OPERAND: Final = "operand"
 
-# Each command with the module that runs it. The modules are imported late, so that no command spends time or memory on
-# the modules of another.
-COMMANDS: Final[Mapping[str, str]] = {
-    "ship": "logferry.cli.client.ship",
-    "serve": "logferry.cli.server.serve",
-    "verify": "logferry.cli.client.verify",
-    "repair": "logferry.cli.client.repair",
-    "fsck": "logferry.cli.server.fsck",
-    "status": "logferry.cli.client.status",
-    "console": "logferry.cli.server.console",
-    "token": "logferry.cli.server.token",
-    "check-config": "logferry.cli.client.check_config",
-    "try": "logferry.cli.client.try_lines",
-    "stats": "logferry.cli.reading.stats",
-    "hosts": "logferry.cli.reading.hosts",
-    "explain": "logferry.cli.reading.explain",
-    "sql": "logferry.cli.reading.sql",
-    "demo": "logferry.cli.demo",
-}
 
-# These commands run until a signal stops them, or have work to finish; the others end at Ctrl-C wherever they are.
-STOPPED_BY_SIGNALS: Final = ("ship", "serve", "console")
-
-
-class CommandParser(argparse.ArgumentParser):
-    """A parser that raises instead of exiting, so that all problems are reported the same way."""
+class CommandParser(RaisingParser):
+    """The parser of a command with settings."""
 
     def __init__(self, command: str, description: str, epilog: str = "", *, operand: str = "") -> None:
-        super().__init__(
-            prog=f"logferry {command}",
-            usage=f"%(prog)s [options] {operand}".rstrip(),
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,
-            allow_abbrev=False,
-        )
-        self.add_argument("--version", action="version", version=f"logferry {__version__}")
-
-    def error(self, message: str) -> NoReturn:
-        """Raise ConfigError."""
-        raise ConfigError([message])
+        super().__init__(command, description, epilog, usage=f"%(prog)s [options] {operand}".rstrip())
 
     def add_options(self, options: Sequence[Option], letters: Mapping[str, str]) -> None:
         """Add a flag for each option, by group. Every value stays a text, which `config.load` checks.

@@ -11,19 +11,16 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from logferry.cli.command_line import (
+from logferry.cli.commands import (
     COMMANDS,
     DEFAULT_COMMAND,
     EXIT_INTERRUPTED,
     EXIT_NOT_DELIVERED,
     EXIT_USAGE,
     STOPPED_BY_SIGNALS,
-    flush_log,
 )
-from logferry.cli.output import print_problem
 from logferry.cli.signals import exiting_on_interrupt
 from logferry.errors import ConfigError, LogferryError, cause_of
-from logferry.permissions import advice
 from logferry.speedups import keep_freed_memory
 
 
@@ -35,24 +32,34 @@ def main(arguments: Sequence[str] | None = None, *, default_command: str = DEFAU
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and words[0] in COMMANDS else default_command
     keep_freed_memory()
-    say = partial(print_problem, "interrupted", command=command)
+    say = partial(_print_problem, "interrupted", command=command)
     try:
         with nullcontext() if command in STOPPED_BY_SIGNALS else exiting_on_interrupt(say):
             run: Callable[[Sequence[str]], int] = import_module(COMMANDS[command]).run
             return run(words)
     except ConfigError as error:
         for problem in error.problems:
-            print_problem(problem, command=command)
+            _print_problem(problem, command=command)
         return EXIT_USAGE
     except LogferryError as error:
-        print_problem(str(error), command=command)
+        _print_problem(str(error), command=command)
         return EXIT_NOT_DELIVERED
     except OSError as error:
+        from logferry.permissions import advice  # late, as above
+
         path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path()
-        print_problem(f"cannot go on: {cause_of(error, with_path=True)}{advice(path, error)}", command=command)
+        _print_problem(f"cannot go on: {cause_of(error, with_path=True)}{advice(path, error)}", command=command)
         return EXIT_NOT_DELIVERED
     except KeyboardInterrupt:
         say()
         return EXIT_INTERRUPTED
     finally:
-        flush_log()
+        if log := sys.modules.get("logferry.cli.command_line"):
+            log.flush_log()
+
+
+def _print_problem(text: str, *, command: str) -> None:
+    """Print a problem. Commands that have none do without the module."""
+    from logferry.cli.output import print_problem
+
+    print_problem(text, command=command)

@@ -42,8 +42,12 @@ def stopping_on_signals(request: Callable[[], object]) -> Iterator[StopRequest]:
 
 
 @contextmanager
-def exiting_on_interrupt(say: Callable[[], object], clean_up: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """SIGINT exits with code 130, after `clean_up` and `say`; a second one exits immediately. SIGTERM just ends.
+def exiting_on_interrupt(
+    say: Callable[[], object], clean_up: Callable[[], object] = lambda: None, *, code: int = 128 + signal.SIGINT
+) -> Iterator[None]:
+    """SIGINT exits with code 130, or `code`, after `clean_up` and `say`; a second one exits immediately.
+
+    SIGTERM just ends.
 
     For commands that leave nothing half done, wherever they are.
     """
@@ -57,6 +61,7 @@ def exiting_on_interrupt(say: Callable[[], object], clean_up: Callable[[], objec
             clean_up()
             if number == signal.SIGINT:
                 say()
+                os._exit(code)
         os._exit(128 + number)
 
     with _handlers(handle, signal.SIGTERM, signal.SIGINT):

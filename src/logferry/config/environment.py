@@ -12,8 +12,9 @@ from typing import Final
 from logferry.config.options import PREFIX, Option
 from logferry.printable import printable
 
-# Read when the compiled part is loaded (logferry/speedups.py), before any settings exist.
-_SPEEDUPS: Final = "LOGFERRY_SPEEDUPS"
+# Read where they are needed: when the compiled part is loaded (logferry/speedups.py), before any settings exist; and by
+# commands that show lines on a terminal.
+_NO_SETTINGS: Final = ("LOGFERRY_SPEEDUPS", "LOGFERRY_PAGER")
 
 # Kubernetes sets these in every container of a namespace that has a Service called `logferry` or `logferry-...`:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
@@ -108,7 +109,7 @@ def _known_variables() -> frozenset[str]:
     )
 
     tables = (SHIP_OPTIONS, VERIFY_OPTIONS, STATUS_OPTIONS, SERVE_OPTIONS, FSCK_OPTIONS, CONSOLE_OPTIONS)
-    return frozenset((_SPEEDUPS, *(option.env for table in tables for option in table)))
+    return frozenset((*_NO_SETTINGS, *(option.env for table in tables for option in table)))
 
 
 def former_names(options: Iterable[Option], environment: Mapping[str, str]) -> Iterator[str]:

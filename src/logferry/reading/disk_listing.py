@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 from logferry.reading.stored import Log
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.log_names import PLAIN
 from logferry.server.storage.records import SegmentRow
 
 # An old folder has at most these names: that of an identity, of a host and of a file.
@@ -133,6 +132,8 @@ def _old_logs(folder: str, sources: _Sources) -> list[tuple[Log, Part]]:
     identity = names[0] if len(names) >= _OLD_DEPTH else ""
     known = sources.get(folder, {})
     if not known:
+        from logferry.server.storage.log_names import PLAIN  # late: hashes take long to import
+
         path = "" if names[-1] == PLAIN else names[-1]
         return [(Log(f"{identity}\0{names[-2]}\0{path}", names[-2], path, identity), Part(None, folder))]
     is_shared = len(known) > 1

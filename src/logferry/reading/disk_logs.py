@@ -20,6 +20,7 @@ from logferry.reading.stored import (
     Log,
     LogSize,
     Looked,
+    MayMatch,
     Place,
     Span,
     UnknownPlace,
@@ -92,12 +93,13 @@ class DiskLogs:
         backward: bool = False,
         chunk_bytes: ChunkBytes = standard_chunk,
         at: Place | None = None,
+        may_match: MayMatch | None = None,
     ) -> Iterator[Chunk]:
         for row, stretches in self._stretches(log, backward=backward, at=at):
             pieces = pieces_of(row, stretches, span, self.looked)
             for piece in reversed(pieces) if backward else pieces:
                 read = self._reader.backward if backward else self._reader.forward
-                for position, data in read(piece, chunk_bytes):
+                for position, data in read(piece, chunk_bytes, may_match):
                     yield Chunk(log, row.path, position, data, piece.marks)
 
     def pieces(self, log: Log, span: Span = EVER) -> Iterator[Piece]:

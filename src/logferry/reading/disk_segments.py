@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry.errors import cause_of
-from logferry.reading.stored import MAX_LINE_BYTES, ChunkBytes, Looked, Received, Span
+from logferry.reading.stored import MAX_LINE_BYTES, ChunkBytes, Looked, MayMatch, Received, Span
 from logferry.server.storage.disk.content.segment_bytes import AnyForm, any_form, blocks
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, segment_name
 from logferry.server.storage.records import SegmentRow
@@ -98,7 +98,9 @@ class SegmentReader:
         while self._open:
             self._open.popitem()[1].close()
 
-    def forward(self, piece: Piece, chunk_bytes: ChunkBytes) -> Iterator[tuple[int, bytes]]:
+    def forward(
+        self, piece: Piece, chunk_bytes: ChunkBytes, may_match: MayMatch | None = None
+    ) -> Iterator[tuple[int, bytes]]:
         """Yield whole lines with their positions, oldest first."""
         position, size = piece.start, 0
         while position < piece.end:
@@ -114,17 +116,18 @@ class SegmentReader:
             if newline < 0:
                 self._note(piece.row, "its bytes are not those that were stored")
                 return
-            lines = data if newline == len(data) - 1 else data[: newline + 1]
-            self._count(piece.row, len(lines))
-            yield position, lines
-            position += len(lines)
+            self._count(piece.row, newline + 1)
+            yield position, data[: newline + 1] if may_match is None or may_match(data, newline + 1) else b""
+            position += newline + 1
             if is_all and position < piece.end:
                 self._note(piece.row, "its bytes are not those that were stored")
                 return
-            del data, lines
+            del data
             size = 0
 
-    def backward(self, piece: Piece, chunk_bytes: ChunkBytes) -> Iterator[tuple[int, bytes]]:
+    def backward(
+        self, piece: Piece, chunk_bytes: ChunkBytes, may_match: MayMatch | None = None
+    ) -> Iterator[tuple[int, bytes]]:
         """Yield whole lines with their positions, the last chunk first."""
         end, size = piece.end, 0
         while end > piece.start:
@@ -142,11 +145,10 @@ class SegmentReader:
                     return
                 size *= 2
                 continue
-            lines = data[first:] if first else data
-            self._count(piece.row, len(lines))
-            yield start + first, lines
+            self._count(piece.row, len(data) - first)
+            yield start + first, data[first:] if may_match is None or may_match(data, len(data)) else b""
             end = start + first
-            del data, lines
+            del data
             size = 0
 
     def bytes_at(self, row: SegmentRow, position: int, size: int) -> bytes:

@@ -6,12 +6,18 @@ before it in its file if both were received together, so that merging does not t
 
 from typing import Final
 
-from logferry.reading.event_times import event_time
 from logferry.reading.records import Record, record_of
 from logferry.reading.stored import Chunk, Log, Place, Received
 
 # A line without a time looks this far back for one that has a time.
 _MAX_LOOK_BACK: Final = 256 * 1024
+
+
+def event_time(text: str, received: int | None) -> int | None:
+    """Return the time that a timestamp means. A search that finds nothing does without the module."""
+    from logferry.reading.event_times import event_time as found
+
+    return found(text, received)
 
 
 class FoundLine:

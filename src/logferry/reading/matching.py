@@ -12,6 +12,7 @@ from typing import NamedTuple
 from logferry.reading.literals import longest_piece, required_literals
 from logferry.reading.records import Record, record_of
 from logferry.reading.selection import Selection, Word
+from logferry.reading.stored import MayMatch
 
 Extent = tuple[int, int]  # of a line in a chunk, without its newline
 
@@ -30,6 +31,8 @@ class Matcher:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._candidates = _candidates_of(selection)
+        needles = _needles_of(selection)
+        self.may_match: MayMatch | None = _quick_test_of(needles) if needles else None
 
     def matches(self, data: bytes) -> Iterator[Match]:
         """Yield the lines of a chunk that match, in order."""
@@ -85,13 +88,38 @@ def all_lines(data: bytes) -> Iterator[Extent]:
         start = end + 1
 
 
+def _needles_of(selection: Selection) -> list[str]:
+    """Return texts: every line that matches has at least one of them; nothing if there are no such texts."""
+    if selection.inverted:
+        return []
+    if piece := max(map(longest_piece, selection.texts), key=len, default=""):
+        return [piece]
+    return [longest_piece(each) for each in required_literals(selection.regex)] if selection.regex else []
+
+
+def _quick_test_of(needles: Sequence[str]) -> MayMatch:
+    """Return whether bytes may have a line that matches."""
+    encoded = [(_as_stored(needle), _other_writing(needle)) for needle in needles]
+
+    def may_match(data: bytes, end: int) -> bool:
+        has_escapes = data.find(b"\\", 0, end) >= 0
+        return any(
+            data.find(needle, 0, end) >= 0 or (has_escapes and other.search(data, 0, end) is not None)
+            for needle, other in encoded
+        )
+
+    return may_match
+
+
+def _as_stored(text: str) -> bytes:
+    """Return a text as clients write it in a string of JSON."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogateescape")
+
+
 def _candidates_of(selection: Selection) -> Callable[[bytes], Iterator[Extent]]:
     """Return the narrowest search that finds every line that may match."""
-    if not selection.inverted:
-        if piece := max(map(longest_piece, selection.texts), key=len, default=""):
-            return _having(piece)
-        if selection.regex and (literals := required_literals(selection.regex)):
-            return _having_any([longest_piece(literal) for literal in literals])
+    if needles := _needles_of(selection):
+        return _having_any(needles)
     if found := _candidates_of_words(selection.words):
         return found
     return _with_level(selection.levels) if selection.levels else all_lines
@@ -112,7 +140,7 @@ def _candidates_of_words(words: Sequence[Word]) -> Callable[[bytes], Iterator[Ex
 
 def _having(text: str) -> Callable[[bytes], Iterator[Extent]]:
     """Find the lines with a text, as clients write it, and all that may have it written in another way."""
-    needle = json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogateescape")
+    needle = _as_stored(text)
     other = _other_writing(text)
 
     def find(data: bytes) -> Iterator[Extent]:

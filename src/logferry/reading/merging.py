@@ -13,11 +13,14 @@ from typing import Final
 from logferry.reading.found import ChunkLines, FoundLine
 from logferry.reading.matching import Match, Matcher
 from logferry.reading.selection import Selection
-from logferry.reading.stored import CHUNK_BYTES, Log, Place, Span, StoredLogs
+from logferry.reading.stored import Chunk, Log, Place, Span, StoredLogs
 
 # Of lines that wait for their turn. Python's objects for short lines take several times their bytes.
 _READ_AHEAD_BYTES: Final = 12 * 1024 * 1024
 _LEAST_CHUNK_BYTES: Final = 2 * 1024
+
+# Measured on 260 MB: a search takes 0.18 s with chunks that fit into the cache, 0.20 s with those of a MiB.
+_CHUNK_BYTES: Final = 256 * 1024
 
 _NEVER: Final = 1 << 62
 
@@ -34,13 +37,13 @@ class Budget:
     def chunk_bytes(self) -> int:
         """See ChunkBytes."""
         left = (_READ_AHEAD_BYTES - self.held) // 8
-        return max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, left))
+        return max(_LEAST_CHUNK_BYTES, min(_CHUNK_BYTES, left))
 
 
 class LogStream:
     """The matching lines of one log, in one direction."""
 
-    __slots__ = ("_budget", "_chunks", "_held", "_lines", "_matcher", "_pending", "_reverse", "_span", "log")
+    __slots__ = ("_budget", "_chunks", "_held", "_lines", "_matcher", "_pending", "_reverse", "_span", "_time", "log")
 
     def __init__(
         self,
@@ -58,7 +61,11 @@ class LogStream:
         self._matcher = matcher
         self._budget = budget
         self._reverse = reverse
-        self._chunks = stored.chunks(log, span, backward=reverse, chunk_bytes=budget.chunk_bytes, at=at)
+        may_match = matcher.may_match if matcher else None
+        self._chunks = stored.chunks(
+            log, span, backward=reverse, chunk_bytes=budget.chunk_bytes, at=at, may_match=may_match
+        )
+        self._time = _NEVER if reverse else -_NEVER
         self._pending: deque[FoundLine] = deque()
         self._lines: Iterator[FoundLine] = iter(())
         self._held = 0
@@ -78,11 +85,16 @@ class LogStream:
         """Return the head, and go on to the next one."""
         return self._pending.popleft()
 
-    def read(self) -> int | None:
-        """Read one chunk; return a time of a line in it, the last one that is read; None at the end of the log."""
+    def read(self, *, is_alone: bool) -> int | None:
+        """Read one chunk; return about when the lines behind it are; None at the end of the log.
+
+        If the log `is_alone`, nobody needs to know.
+        """
         chunk = next(self._chunks, None)
         if chunk is None:
             return None
+        if not chunk.data:
+            return self._time if is_alone else self._received(chunk)
         lines = ChunkLines(chunk)
         if self._matcher is None:
             self._hold(len(chunk.data))
@@ -92,7 +104,18 @@ class LogStream:
             kept = [line for line in _each_match(lines, self._matcher.matches(chunk.data)) if self._span.has(line.time)]
             self._hold(sum(len(line.data) for line in kept))
             self._lines = iter(reversed(kept) if self._reverse else kept)
-        return _edge_time(lines, first=self._reverse)
+        if not is_alone:
+            self._time = _edge_time(lines, first=self._reverse)
+        return self._time
+
+    def _received(self, chunk: Chunk) -> int:
+        """Return the time of lines that were not looked at, as far as the receipt says it."""
+        first, last = chunk.received(chunk.position)
+        if self._reverse:
+            self._time = min(self._time, _NEVER if last is None else last)
+        else:
+            self._time = max(self._time, -_NEVER if first is None else first)
+        return self._time
 
     def _hold(self, size: int) -> None:
         self._held = size
@@ -161,7 +184,7 @@ def merged(
             line = stream.head()
             if line is None:
                 stop()
-                time = stream.read()
+                time = stream.read(is_alone=not heap)
                 if time is None:
                     del streams[number]
                     break

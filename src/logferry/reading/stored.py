@@ -21,6 +21,10 @@ ChunkBytes = Callable[[], int]
 MAX_LINE_BYTES: Final = 32 * 1024 * 1024
 
 
+# Whether some of these bytes, up to an end, may be wanted: asked before they are copied into a chunk.
+MayMatch = Callable[[bytes, int], bool]
+
+
 def standard_chunk() -> int:
     """See ChunkBytes."""
     return CHUNK_BYTES
@@ -197,6 +201,7 @@ class StoredLogs(Protocol):
         backward: bool = False,
         chunk_bytes: ChunkBytes = standard_chunk,
         at: Place | None = None,
+        may_match: MayMatch | None = None,
     ) -> Iterator[Chunk]:
         """Yield the lines of a log, oldest first, or the last chunk first; the lines in a chunk are in order anyway.
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Final
 
 from logferry.cli.command_line import (
-    COMMANDS,
     EXIT_INCOMPLETE,
     EXIT_INTERRUPTED,
     EXIT_NOT_DELIVERED,
@@ -15,6 +14,7 @@ from logferry.cli.command_line import (
     CommandLine,
     flush_log,
 )
+from logferry.cli.commands import COMMANDS
 from logferry.cli.output import print_notice, print_problem
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals

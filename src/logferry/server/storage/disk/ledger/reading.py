@@ -5,7 +5,6 @@ copied to a temporary folder: a ledger that is read without its log lacks the la
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,7 +25,8 @@ def ledger_for_reading(data_dir: Path) -> Iterator[Ledger]:
         with closing(ledger):
             yield ledger
         return
-    import tempfile  # here because it imports much that a server never needs
+    import shutil  # here because they import much that is rarely needed
+    import tempfile
 
     with tempfile.TemporaryDirectory(prefix="logferry-fsck-") as folder:
         for suffix in ("", "-wal"):
