@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from pathlib import Path
 
+from logferry.server.storage.disk.content.segment_bytes import any_form, blocks
+from logferry.server.storage.disk.files.segment_forms import segment_form
 from tests.faults.campaign_files import LINE, Doomed, Writer, payload, rendered
 
 _Line = tuple[str, int]  # its log and its number
@@ -27,6 +29,7 @@ class Result:
     invented: int = 0
     altered: int = 0
     out_of_order: int = 0
+    compressed: int = 0  # segments
     rotations: int = 0
     suppressed: int = 0  # repeats that the server recognised
     recovered: int = 0  # recoveries that moved something aside
@@ -64,20 +67,24 @@ class Result:
             f"healed {self.healed} / damaged {self.damaged}; "
             f"certificates loaded {self.certificates_loaded}, last in force {self.last_certificates_in_force}; "
             f"broken files counted {self.broken_counted} / {self.broken}; "
-            f"rotations {self.rotations}, repeats suppressed {self.suppressed}, "
+            f"compressed segments {self.compressed}, rotations {self.rotations}, repeats suppressed {self.suppressed}, "
             f"recoveries that moved bytes {self.recovered}, "
             f"fresh lines flow {self.fresh_lines_flow}; faults: {faults}"
         )
 
 
 def segments(data_dir: Path) -> list[Path]:
-    """Return the segments of a store, oldest first."""
+    """Return the files of the segments of a store, plain or compressed, oldest first."""
+    named = ((path, segment_form(path.name)) for path in (data_dir / "segments").rglob("*.ndjson*"))
+    return [path for _, path in sorted(((form[0], path.parent, form[1]), path) for path, form in named if form)]
 
-    def age(path: Path) -> tuple[str, int]:
-        day, _, number = path.stem.rpartition("-")
-        return day, int(number)
 
-    return sorted((data_dir / "segments").rglob("*.ndjson"), key=age)
+def content_of(path: Path) -> bytes:
+    """Return the lines in the file of a segment, which may be compressed meanwhile."""
+    form = segment_form(path.name)
+    assert form
+    with any_form(path.with_name(str(form[0])), form[1]) as content:
+        return b"".join(blocks(content, 0, content.size))
 
 
 def count_stored(data_dirs: Sequence[Path]) -> Counter[str]:
@@ -100,6 +107,7 @@ def take_stock(result: Result, data_dirs: Sequence[Path], writers: Sequence[Writ
     result.doubled = sum(map(len, stores)) - len(seen)
     result.doubled_known = result.doubled and _count_known_twice(data_dirs)
     result.written = sum(written.values())
+    result.compressed = sum(path.suffix in (".gz", ".zst") for each in data_dirs for path in segments(each))
     result.rotations = sum(writer.files for writer in writers)
     result.missing = sum(_missing(seen, writer.name, range(writer.written)) for writer in writers)
     # Of the log that loses lines on purpose, the last file is the one that must be whole.
@@ -150,5 +158,9 @@ def _missing(seen: Counter[_Line], log: str, numbers: range) -> int:
 
 
 def _stored(data_dir: Path) -> Iterator[bytes]:
+    last = None
     for path in segments(data_dir):
-        yield from path.read_bytes().splitlines(keepends=True)
+        form = segment_form(path.name)
+        if form and (path.parent, form[0]) != last:  # not both files of one that is being compressed
+            last = path.parent, form[0]
+            yield from content_of(path).splitlines(keepends=True)

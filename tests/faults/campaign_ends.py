@@ -108,12 +108,14 @@ class ServerEnd:
             *("--server-host", "127.0.0.1", "--server-port", self.port, "--data-dir", self.data_dir),
             *("--min-free-bytes", "0"),  # the disk is to become really full
             *("--scrub-interval", "2s"),
+            *("--segment-bytes", "128K"),  # they are compressed after some seconds
             *(self._ends.secrets.words(self.name) if self._ends.secrets else ()),
         )
 
     def start_crashing(self, seed: str) -> Program:
         """Start a server that dies in the middle of a durable step (crashing_server.py)."""
         options = {"server_host": "127.0.0.1", "server_port": str(self.port), "data_dir": str(self.data_dir)}
+        options["segment_bytes"] = "128K"
         options |= self._ends.secrets.options(self.name) if self._ends.secrets else {}
         return self._ends.start(Path(__file__).with_name("crashing_server.py"), seed, json.dumps(options))
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tests.faults.campaign_count import Result, segments
+from tests.faults.campaign_count import Result, content_of, segments
 from tests.faults.campaign_ends import Ends
 from tests.faults.campaign_files import Doomed
 from tests.faults.campaign_secrets import Secrets
@@ -291,7 +291,7 @@ class Faults:
     def _doomed_is_stored(self) -> bool:
         last = b"log=doomed n=%d file=%d " % (self._doomed.written - 1, self._doomed.files)
         paths = [path for server in self._ends.servers for path in segments(server.data_dir) if "doomed" in str(path)]
-        return any(last in path.read_bytes() for path in paths)
+        return any(last in content_of(path) for path in paths)
 
     def _count(self, fault: str) -> None:
         self._result.faults[fault] += 1

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from logferry.errors import StoreError
 from logferry.printable import quoted
 from logferry.server.storage.disk.content.codecs import Codec
 from logferry.server.storage.disk.content.copies import LOST, OnStep, new_file, write_compressed, write_plain
@@ -75,6 +76,8 @@ class SegmentForms:
         Raises OSError or CannotBeCompressed; then everything is as it was.
         """
         path, unfinished = self._root / row.path, unfinished_path(self._root / row.path, codec.name)
+        if os.path.lexists(stored_path(path, codec.name)):  # somebody's own archive of it
+            return None
         with PlainBytes(path) as plain:
             if plain.file_size != row.bytes:
                 return None
@@ -94,7 +97,7 @@ class SegmentForms:
     def _exchange(self, row: SegmentRow, after: SegmentRow, members: list[Member]) -> SegmentRow | None:
         """Give the compressed file its name, record it, and delete the plain one."""
         path, target = self._root / row.path, stored_path(self._root / row.path, after.compression)
-        if os.path.lexists(target):  # not of this store, or left by a crash: settled at the next start
+        if os.path.lexists(target):
             return None
         with naming(target):
             os.rename(unfinished_path(path, after.compression), target)
@@ -102,7 +105,7 @@ class SegmentForms:
             self._sync_folder(target)
             self._crash_point("compressed file renamed")
             is_recorded = self._record(row, after, members)
-        except OSError:
+        except (OSError, StoreError):
             target.unlink(missing_ok=True)
             raise
         if not is_recorded:  # retention was quicker

@@ -45,6 +45,11 @@ def forms_of(segment: Path) -> list[Compression]:
     return [compression for compression in SUFFIXES if os.path.lexists(stored_path(segment, compression))]
 
 
+def has_file(segment: str) -> bool:
+    """Whether a segment has any file by its names. For each new segment: making a Path would take longer than this."""
+    return any(os.path.lexists(segment + suffix) for suffix in SUFFIXES.values())
+
+
 def own_forms_of(segment: Path, recorded: Compression) -> list[Compression]:
     """Return which files of a segment are the store's: the recorded one, and those that begin like one."""
     return [form for form in forms_of(segment) if form in ("", recorded) or is_own(segment, form)]

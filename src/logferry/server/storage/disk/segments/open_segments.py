@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from logferry.errors import cause_of
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
 from logferry.server.storage.disk.files.regular import size_of
-from logferry.server.storage.disk.files.segment_forms import forms_of
+from logferry.server.storage.disk.files.segment_forms import forms_of, has_file
 from logferry.server.storage.disk.files.segment_names import SegmentName, folders_down_to, next_name, segment_name
 from logferry.server.storage.disk.files.surplus import set_aside
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
@@ -235,7 +235,7 @@ class OpenSegments:
             nonlocal skipped
             if self._ledger.has_segment(f"{folder}/{name}"):
                 return True
-            is_there = bool(forms_of(self._root / folder / str(name)))
+            is_there = has_file(f"{self._root}/{folder}/{name}")
             skipped += is_there
             return is_there
 
