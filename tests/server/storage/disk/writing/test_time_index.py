@@ -75,14 +75,18 @@ def test_an_entry_is_made_with_the_first_delivery_of_a_second_once_there_is_enou
     assert segment.places == [(EACH_SECOND_AT_BYTES + 200, 1000)]
 
 
-def test_an_entry_is_made_with_the_first_delivery_after_half_a_minute_if_it_has_room() -> None:
+def test_entries_are_made_before_the_first_delivery_after_half_a_minute_and_with_it_if_they_have_room() -> None:
     segment = Segment()
     segment.receive(2000)
     segment.receive(2000, after_ms=AT_LEAST_MS - 1)
     assert segment.places == []
     segment.receive(100, after_ms=1)
     segment.receive(100, after_ms=AT_LEAST_MS)
-    assert segment.places == [(4100, AT_LEAST_MS), (4200, 2 * AT_LEAST_MS)]
+    segment.receive(100, after_ms=AT_LEAST_MS)
+    assert segment.places == [
+        *((4000, AT_LEAST_MS - 1), (4100, AT_LEAST_MS)),
+        *((4200, 2 * AT_LEAST_MS), (4300, 3 * AT_LEAST_MS)),
+    ]
     segment = Segment()
     segment.receive(100)
     segment.receive(100, after_ms=AT_LEAST_MS)
