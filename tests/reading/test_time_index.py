@@ -1,13 +1,24 @@
 """What the time index says to a reader: which parts of a segment to read, and when lines were received."""
 
-from datetime import UTC
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 
 from logferry.model.event_times import LOCAL, NO_TIMES, NONE, UNREAD_TIMES, YEARLESS, ZONED
+from logferry.reading.search import search
+from logferry.reading.selection import Selection
+from logferry.reading.stored import Received, Span
 from logferry.reading.time_index import IndexedRange, indexed_ranges, parts_within, range_at
+from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.ledger.packed_times import TimeEntry
+from tests.support.looking import found, line, looking
+from tests.support.running import wait_until
+from tests.support.stores import Stored, delivery, opened, segments_of
 
 NOON = 1_705_320_000_000
+HOUR_MS = 3_600_000
 BEGIN = TimeEntry(0, NOON, NO_TIMES)
 
 
@@ -89,3 +100,34 @@ def test_no_line_of_a_time_is_ever_left_out() -> None:
         for place, time in lines:
             if since <= time < until:
                 assert any(start <= place < end for start, end in parts)
+
+
+def test_a_search_for_a_time_reads_only_the_parts_that_may_have_it(tmp_path: Path) -> None:
+    now = [NOON]
+    padding = "x" * 2000
+    with opened(tmp_path, now_ms=lambda: now[0]) as store:
+        for hour in range(12):
+            now[0] = NOON + hour * HOUR_MS
+            text = datetime.fromtimestamp(now[0] / 1000, UTC).isoformat()
+            lines = [delivery(line(f"hour {hour}", text, more=padding)) for _ in range(5)]
+            for each in lines:
+                each.times = (ZONED, now[0], now[0])
+            stored = Stored()
+            for each in lines:
+                store.submit(each, stored)
+            wait_until(lambda stored=stored: len(stored.deliveries) == 5, "stored")  # type: ignore[misc]
+        size = sum(path.stat().st_size for path in segments_of(tmp_path))
+        with looking(tmp_path) as logs:
+            assert found(logs, Selection(span=Span(NOON + 3 * HOUR_MS, NOON + 4 * HOUR_MS))) == ["hour 3"] * 5
+            assert logs.looked.bytes + logs.looked.skipped_bytes == size
+            assert logs.looked.bytes < size / 4
+            oldest = next(iter(search(logs, Selection(span=Span(None, NOON + 1)))))
+            assert oldest.received == Received(NOON, NOON)
+        (last,) = [indexed for indexed in ranges_of(tmp_path, size) if indexed.last is None]
+        assert last.received_from == NOON + 11 * HOUR_MS
+
+
+def ranges_of(data_dir: Path, size: int) -> Sequence[IndexedRange]:
+    """Return the ranges of the first segment."""
+    with closing(Ledger(data_dir, durable=False, read_only=True)) as ledger:
+        return indexed_ranges(size, ledger.times_of(1))

@@ -11,7 +11,15 @@ from typing import Final
 from logferry.reading.disk_changes import DiskChanges
 from logferry.reading.disk_ledger import LedgerDoor
 from logferry.reading.disk_listing import ListedLog, Listing, listing_of, ranges_in, segments_of
-from logferry.reading.disk_segments import Piece, SegmentReader, Stretch, day_of, pieces_of, stretches_without_index
+from logferry.reading.disk_segments import (
+    Piece,
+    SegmentReader,
+    Stretch,
+    day_of,
+    pieces_of,
+    stretches_of,
+    stretches_without_index,
+)
 from logferry.reading.stored import (
     EVER,
     Chunk,
@@ -28,6 +36,7 @@ from logferry.reading.stored import (
 )
 from logferry.server.storage.disk.files.segment_forms import stored_path
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.ledger.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
 
 _NOT_THERE: Final = "there is no line at this place in the store: retention may have deleted it"
@@ -95,7 +104,7 @@ class DiskLogs:
         at: Place | None = None,
         may_match: MayMatch | None = None,
     ) -> Iterator[Chunk]:
-        for row, stretches in self._stretches(log, backward=backward, at=at):
+        for row, stretches in self._stretches(log, span, backward=backward, at=at):
             pieces = pieces_of(row, stretches, span, self.looked)
             for piece in reversed(pieces) if backward else pieces:
                 read = self._reader.backward if backward else self._reader.forward
@@ -104,7 +113,7 @@ class DiskLogs:
 
     def pieces(self, log: Log, span: Span = EVER) -> Iterator[Piece]:
         """Yield where the lines of a log are, oldest first, without reading them: for `bytes_of`."""
-        for row, stretches in self._stretches(log, backward=False, at=None):
+        for row, stretches in self._stretches(log, span, backward=False, at=None):
             yield from pieces_of(row, stretches, span, self.looked)
 
     def bytes_of(self, row: SegmentRow, position: int, size: int) -> bytes:
@@ -148,7 +157,7 @@ class DiskLogs:
         return self._listing
 
     def _stretches(
-        self, log: Log, *, backward: bool, at: Place | None
+        self, log: Log, span: Span, *, backward: bool, at: Place | None
     ) -> Iterator[tuple[SegmentRow, Sequence[Stretch]]]:
         """Yield the segments of a log in the order of reading, with their stretches, those behind `at` if given."""
         listed = self._listed.logs[log.key]
@@ -161,13 +170,21 @@ class DiskLogs:
                 return
             rows = rows[: index + 1] if backward else rows[index:]
         for row in reversed(rows) if backward else rows:
-            stretches = stretches_without_index(row)
+            stretches = stretches_of(row, self._entries(row, span))
             if ranges is not None:
                 stretches = within_ranges(stretches, ranges.get(row.id, ()))
             if at is not None and row.path == at.segment:
                 limits = (0, at.position) if backward else (at.position, row.bytes)
                 stretches = within_ranges(stretches, [limits])
             yield row, stretches
+
+    def _entries(self, row: SegmentRow, span: Span) -> Sequence[TimeEntry]:
+        """Return the time index of a segment, if any of its lines may be in a span."""
+        if not any(span.meets(stretch.first, stretch.last) for stretch in stretches_without_index(row)):
+            return ()
+        with self._door.opened(kept=True) as ledger:
+            now = ledger.segment_at(row.path)
+            return ledger.times_of(row.id) if now and now.id == row.id else ()
 
     def _now(self, row: SegmentRow) -> SegmentRow | None:
         with self._door.opened(kept=True) as ledger:

@@ -15,6 +15,7 @@ from logferry.errors import cause_of
 from logferry.reading.stored import MAX_LINE_BYTES, ChunkBytes, Looked, MayMatch, Received, Span
 from logferry.server.storage.disk.content.segment_bytes import AnyForm, any_form, blocks
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, segment_name
+from logferry.server.storage.disk.ledger.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
 
 _MAX_OPEN: Final = 32
@@ -61,8 +62,30 @@ def day_of(path: str) -> Received:
 def stretches_without_index(row: SegmentRow) -> list[Stretch]:
     """Return a segment as one stretch: its name says on which day its lines were received, and nothing more."""
     received = day_of(row.path)
-    last = None if received.last is None else received.last + _CLOCKS_DIFFER_MS
-    return [Stretch(0, row.bytes, received, None, last)]
+    return [Stretch(0, row.bytes, received, None, _latest(received))]
+
+
+def stretches_of(row: SegmentRow, entries: Sequence[TimeEntry]) -> list[Stretch]:
+    """Return a segment as stretches between the entries of its time index."""
+    if not entries:
+        return stretches_without_index(row)
+    from logferry.reading.time_index import indexed_ranges  # here because a search without times does without it
+
+    day = day_of(row.path)
+    stretches = []
+    for each in indexed_ranges(row.bytes, entries):
+        received = Received(
+            day.first if each.received_from is None else each.received_from,
+            day.last if each.received_to is None else each.received_to,
+        )
+        last = _latest(received) if each.last is None else each.last
+        stretches.append(Stretch(each.start, each.end, received, each.first, last))
+    return stretches
+
+
+def _latest(received: Received) -> int | None:
+    """Return which time no line exceeds, if nothing is known but its receipt."""
+    return None if received.last is None else received.last + _CLOCKS_DIFFER_MS
 
 
 def pieces_of(row: SegmentRow, stretches: Sequence[Stretch], span: Span, looked: Looked) -> list[Piece]:
