@@ -12,6 +12,7 @@ import pytest
 # The width and height of a window, and of a phone.
 WINDOW = {"width": 1320, "height": 840}
 PHONE = {"width": 400, "height": 800}
+PICTURE = {"width": 1200, "height": 690}
 
 # Where pictures for the documentation go; without this variable none is made.
 PICTURES = os.environ.get("CONSOLE_PICTURES", "")
@@ -68,7 +69,10 @@ class Browser:
 
 def picture(page: Any, name: str) -> None:
     """Save a picture of a page for the documentation, if pictures are wanted."""
-    if PICTURES and name:
+    if PICTURES:
         folder = Path(PICTURES)
         folder.mkdir(parents=True, exist_ok=True)
+        page.set_viewport_size(PICTURE)
+        page.wait_for_timeout(300)  # until it is drawn anew
         page.screenshot(path=folder / f"{name}.png")
+        page.set_viewport_size(WINDOW)

@@ -50,6 +50,7 @@ class MemorySource:
         self.known_gaps = list(gaps)
         self.slow_s = 0.0
         self.damaged = 0
+        self.checked_at = START_MS
         self.failure: Exception | None = None
         self.running = 0  # searches and tails that have begun and not ended
 
@@ -145,14 +146,16 @@ class MemorySource:
         """See Source."""
         files = [
             FileProof(
-                *(each.host, each.path, each.lines, each.bytes, each.bytes, START_MS),
+                *(each.host, each.path, each.lines, each.bytes, each.bytes, self.checked_at),
                 *(self.damaged, 0, 0, 0, 0, 0),
                 gaps=[gap for gap in self.known_gaps if (gap.host, gap.path) == (each.host, each.path)],
             )
             for each in self.files()
         ]
         size = sum(each.bytes for each in files)
-        return Proof(files, size, size, START_MS, START_MS, self.damaged * len(files), 0, len(self.known_gaps))
+        return Proof(
+            files, size, size, self.checked_at, self.checked_at, self.damaged * len(files), 0, len(self.known_gaps)
+        )
 
     def storage(self) -> Storage:
         """See Source."""

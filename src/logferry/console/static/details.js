@@ -84,7 +84,7 @@ export class Details {
   }
 
   context() {
-    return this.ask("/context", { place: this.line.place, before: 12, after: 12 }, ({ lines }) => {
+    return this.ask("/context", { place: this.line.place, before: 6, after: 8 }, ({ lines }) => {
       const list = el("ol", { class: "around", "aria-label": "Lines around it" });
       for (const line of lines) {
         const isThis = line.place === this.line.place;

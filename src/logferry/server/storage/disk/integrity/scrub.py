@@ -165,8 +165,9 @@ class Scrub:
             return
         else:
             self._trim_or_note(ledger, now, judged.problem)
+        if not self._checked:
+            self._flush_at = time.monotonic() + _CHECKS_S
         self._checked[row.id] = time.time()
-        self._flush_at = self._flush_at if len(self._checked) > 1 else time.monotonic() + _CHECKS_S
 
     def _trim_or_note(self, ledger: Ledger, row: SegmentRow, problem: str) -> None:
         is_trimmed = self._repair.trim(row)
