@@ -29,6 +29,7 @@ from logferry.server.storage.disk.journals.journal import (
 )
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.retention.retention import RetentionLimits
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.owners import of_client
 from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, WindowRow
@@ -44,6 +45,7 @@ from tests.support.stores import (
     in_one_group,
     opened,
     parts_of,
+    problems,
     segments_of,
     submit_each,
 )
@@ -248,6 +250,37 @@ def test_a_journal_that_waits_is_not_made_again_once_its_segment_is_deleted(tmp_
         parts_of(store).journals.forget([1])
     assert not deleted.exists()
     assert journal_path(segments_of(tmp_path)[1]).exists()
+
+
+@pytest.mark.parametrize("deletes_during", ["the reading", "the last look"])
+def test_a_segment_that_retention_deletes_while_its_journal_is_written_anew_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deletes_during: str
+) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        parts = parts_of(store)
+
+        def retire() -> None:
+            parts.retention.limits = RetentionLimits(6 * SIZE, 0)
+            submit_each(store, LINES[30:31], Stored())  # would wait for the writer if compaction kept retention waiting
+            wait_until(lambda: not segment.exists(), "the segment is deleted")
+
+        def deleting(lines: Iterable[bytes]) -> Iterator[bytes]:
+            if deletes_during == "the reading":
+                retire()
+            yield from compaction.compacted(lines)
+            if deletes_during == "the last look":
+                retire()
+
+        ship(store, 10, 20)
+        segment = segments_of(tmp_path)[0]
+        give_own_journals(store)
+        parts.journals._own._large[1] = str(segment.relative_to(tmp_path / "segments"))
+        assert journal_path(segment).exists()
+        monkeypatch.setattr(own_journals, "compacted", deleting)
+        parts.journals._compact_some()
+        left = [path.name for path in segment.parent.iterdir() if path.name.startswith((segment.name, "."))]
+    assert left == []
+    assert problems(tmp_path) == [""] * len(segments_of(tmp_path))
 
 
 @pytest.mark.parametrize("durability", ["fsync", "os"])
