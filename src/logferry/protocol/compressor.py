@@ -49,8 +49,19 @@ def frame_length(header: bytes) -> int:
     return int(length)
 
 
-# What the inflater is given at a time: it copies what it has not used.
-_PIECE_BYTES: Final = 64 * 1024
+# What the inflater is given at a time: it copies what it has not used, and may find a block in every ten bits. Each
+# block takes about a microsecond.
+_PIECE_BYTES: Final = 8 * 1024
+
+# So input is charged like what it usually gives, and like more if it gives less than itself.
+_USUAL_RATIO: Final = 8
+_FRUITLESS_RATIO: Final = 32
+
+# What takes no longer than the request that it belongs to.
+_SMALL_BYTES: Final = 128
+
+# The last bytes of a gzip member: how many bytes it inflates to, modulo 2^32 (RFC 1952, section 2.3.1).
+_SIZE: Final = struct.Struct("<I")
 
 
 class Inflation:
@@ -59,6 +70,7 @@ class Inflation:
     def __init__(self, body: bytes | memoryview, *, max_inflated_bytes: int) -> None:
         self._body = memoryview(body)
         self._max_inflated_bytes = max_inflated_bytes
+        self._declared = _SIZE.unpack(self._body[-_SIZE.size :])[0] if len(self._body) >= _SIZE.size else 0
         self._engine = speedups.isal_zlib() or zlib
         self._inflater = self._engine.decompressobj(_GZIP_WBITS)
         self._given = 0  # bytes of the body
@@ -76,8 +88,13 @@ class Inflation:
         """How many bytes are held."""
         return len(self._body) + self._size
 
+    @property
+    def rest_bytes(self) -> int:
+        """How many more bytes the body may inflate to: no more than its end says."""
+        return max(0, min(self._declared, self._max_inflated_bytes) - self._size)
+
     def step(self, max_bytes: int) -> int:
-        """Inflate at most about `max_bytes`, at least one; return how many bytes that took or gave, the larger number.
+        """Inflate at most about `max_bytes`, at least one; return how many bytes of work that was.
 
         Raises FrameError if the body is not exactly one complete gzip member of at most `max_inflated_bytes`.
         """
@@ -96,9 +113,11 @@ class Inflation:
             self._pieces.append(piece)
         if self._inflater.eof:
             self._finish()
+        elif self._size > self._declared:
+            raise FrameError("bad gzip: it inflates to more bytes than its end says")
         elif not piece and self._given == len(self._body) and not self._inflater.unconsumed_tail:
             raise FrameError("bad gzip: the data ends too early")
-        return max(len(piece), len(given))
+        return max(len(piece), len(given) * _ratio(len(given), len(piece)))
 
     def _finish(self) -> None:
         if self._inflater.unused_data or self._given < len(self._body):
@@ -133,6 +152,13 @@ class Inflation:
         lines = b"".join(taken)
         self._size -= len(lines)
         return lines
+
+
+def _ratio(given: int, piece: int) -> int:
+    """Return by how much to charge each byte of input that inflated to `piece` bytes."""
+    if given <= _SMALL_BYTES:
+        return 1
+    return _USUAL_RATIO if piece >= given else _FRUITLESS_RATIO
 
 
 def inflate(body: bytes | memoryview, *, max_inflated_bytes: int) -> bytes:

@@ -59,6 +59,11 @@ class Bulk:
         """Whether the next step makes the server hold more, because it inflates."""
         return self._inflation is not None
 
+    @property
+    def rest_bytes(self) -> int:
+        """How many bytes more it may inflate to."""
+        return self._inflation.rest_bytes if self._inflation else 0
+
     def open(self, allowance: Allowance) -> BatchRequest | Repair | Violation | None:
         """Do as much as the allowance allows; return the request once it is complete."""
         while not allowance.is_used_up:

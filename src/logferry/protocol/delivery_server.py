@@ -55,6 +55,11 @@ class DeliveryServerProtocol:
         """Whether the next step makes the server hold more, because it inflates."""
         return self._bulk is not None and self._bulk.is_inflating
 
+    @property
+    def rest_bytes(self) -> int:
+        """How many bytes more a message may inflate to."""
+        return self._bulk.rest_bytes if self._bulk else 0
+
     def discard(self) -> None:
         """Discard everything held, and ignore whatever follows."""
         self._line = self._data = b""

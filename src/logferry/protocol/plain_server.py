@@ -117,6 +117,11 @@ class PlainServerProtocol:
         """Whether the next step makes the server hold more, because it inflates."""
         return self._inflation is not None
 
+    @property
+    def rest_bytes(self) -> int:
+        """How many bytes more a message may inflate to."""
+        return self._inflation.rest_bytes if self._inflation else 0
+
     def receive_data(self, data: bytes) -> list[ServerEvent]:
         """Accept bytes from the socket; return the events they complete, in order of arrival.
 

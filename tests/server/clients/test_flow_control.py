@@ -80,6 +80,22 @@ def test_under_pressure_only_those_wait_that_hold_more_than_their_share() -> Non
     assert large.has_room(is_reading=False)
 
 
+def test_under_pressure_a_message_inflates_in_a_turn_or_if_all_of_it_fits_into_the_share() -> None:
+    """A thousand clients with a message of 8 KiB each were let go on for a step, which is 256 KiB."""
+    budget = MemoryBudget(64 * MIB)
+    budget.clients = 1000
+    account = MemoryAccount(budget)
+    account.hold(0, 8 * 1024, 0)
+    assert account.may_grow(8 * MIB)
+    budget.unjudged += 64 * MIB
+    budget.update()
+    assert not account.must_pause
+    assert account.may_grow(budget.share - 8 * 1024)
+    assert not account.may_grow(budget.share - 8 * 1024 + 1)
+    account.has_turn = True
+    assert account.may_grow(8 * MIB)
+
+
 def test_under_pressure_reads_are_small_unless_a_client_has_the_turn() -> None:
     budget = MemoryBudget(MIB)
     account, other = MemoryAccount(budget), MemoryAccount(budget)

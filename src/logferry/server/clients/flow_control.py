@@ -260,10 +260,15 @@ class MemoryAccount:
         """Whether the client delivers what it begins."""
         return self.delivered >= _PROVEN_BYTES
 
-    @property
-    def may_grow(self) -> bool:
-        """Whether the client's message may be inflated now."""
-        return not self.must_pause
+    def may_grow(self, size: int) -> bool:
+        """Whether the client's message may be inflated now, to `size` bytes more.
+
+        Under pressure only in a turn, or if all of it fits into the share: a step alone is larger than the share is
+        where there are many clients.
+        """
+        if not self._budget.is_tight:
+            return True
+        return self._may_go_on() if self.has_turn else self._fits(size)
 
     def has_room(self, *, is_reading: bool) -> bool:
         """Whether there is room for what the client sends next; reading resumes at half the level that stops it."""
@@ -283,14 +288,16 @@ class MemoryAccount:
         budget = self._budget
         if self.has_turn:
             return budget.has_turns and (self.is_first or budget.has_reserve(is_proven=self.is_proven))
-        if self.one_read:
-            return True
-        party = self.party
+        return bool(self.one_read) or self._fits(0)
+
+    def _fits(self, size: int) -> bool:
+        """Whether the client, or its identity, holds no more than its share with `size` bytes more."""
+        budget, party = self._budget, self.party
         if party is None:
-            return self.held <= budget.share and not (self.sends_much and budget.is_store_alone)
+            return self.held + size <= budget.share and not (self.sends_much and budget.is_store_alone)
         if self.sends_much and budget.is_store_alone:
-            return party.held <= budget.share_in_store
-        return party.held <= budget.share or self.held <= budget.share // max(1, party.connections)
+            return party.held + size <= budget.share_in_store
+        return party.held + size <= budget.share or self.held + size <= budget.share // max(1, party.connections)
 
     def was_read(self, size: int) -> None:
         """Record a read: a large one, or one that was as large as it might be, shows a client that sends much."""

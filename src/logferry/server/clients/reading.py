@@ -99,7 +99,7 @@ class Reading:
 
     @property
     def _waits_to_inflate(self) -> bool:
-        return self.session.is_inflating and not self.memory.may_grow
+        return self.session.is_inflating and not self.memory.may_grow(self.session.rest_bytes)
 
     @property
     def _party(self) -> Party | None:

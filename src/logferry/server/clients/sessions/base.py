@@ -134,6 +134,10 @@ class Session(Protocol):
         """Whether `take_more` makes the session hold more, because it inflates."""
 
     @property
+    def rest_bytes(self) -> int:
+        """How many bytes more a message may inflate to."""
+
+    @property
     def open_sources(self) -> int:
         """How many sources the client has opened."""
 
@@ -187,6 +191,9 @@ class Buffering(Protocol):
     @property
     def is_inflating(self) -> bool: ...
 
+    @property
+    def rest_bytes(self) -> int: ...
+
     def is_continued_by(self, data: bytes) -> bool: ...
 
 
@@ -216,6 +223,10 @@ class SessionOver(Generic[ProtocolObject]):
     def is_inflating(self) -> bool:
         return self._protocol.is_inflating
 
+    @property
+    def rest_bytes(self) -> int:
+        return self._protocol.rest_bytes
+
     def is_continued_by(self, data: bytes) -> bool:
         return self._protocol.is_continued_by(data)
 
@@ -230,6 +241,7 @@ class UnknownProtocol:
     unjudged_bytes = 0
     has_more = False
     is_inflating = False
+    rest_bytes = 0
     open_sources = 0
     work = 0.0
 
