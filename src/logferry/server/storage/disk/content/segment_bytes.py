@@ -10,6 +10,7 @@ import errno
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -20,6 +21,8 @@ from logferry.server.storage.disk.files.segment_forms import forms_of, stored_pa
 from logferry.server.storage.records import Compression
 
 BLOCK_BYTES: Final = 1024 * 1024
+
+_MOST_KEPT: Final = 2  # a range may end in one member and begin in the one before
 
 
 class SegmentBytes(Protocol):
@@ -99,8 +102,19 @@ class PlainBytes(_OpenFile):
         return self.file_size - size
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A member that was read: its plain bytes, None if it is damaged, and how many of them nobody has asked for."""
+
+    plain: bytes | None
+    unread: int
+
+
 class CompressedBytes(_OpenFile):
-    """A segment in a compressed file. Keeps the member that was read last, until its end was read."""
+    """A segment in a compressed file. Keeps a member until all of it was asked for, and two at most.
+
+    So each is decompressed once, whether it is read forward or backward, and many open files take little memory.
+    """
 
     def __init__(self, path: Path, compression: Compression, members: Sequence[Member] = ()) -> None:
         """Without `members`, they are found in the file. Raises OSError."""
@@ -113,7 +127,7 @@ class CompressedBytes(_OpenFile):
             raise
         self.size = self.members[-1].end if self.members else 0
         self._codec: Codec = codec
-        self._last: tuple[Member, bytes | None] | None = None  # None: it is damaged
+        self._kept: dict[Member, _Kept] = {}  # oldest first
 
     def is_sound(self) -> bool:
         """See SegmentBytes."""
@@ -128,23 +142,25 @@ class CompressedBytes(_OpenFile):
         if not found.position <= position < found.end:
             raise self._damaged(position)
         begin = position - found.position
-        data = self._plain(found)
-        if begin + size >= found.size:
-            self._last = None  # what follows is read next; many files may be open
-        return data[begin : begin + size]
+        kept = self._kept.get(found) or self._keep(found)
+        if kept.plain is None:
+            raise self._damaged(found.position)
+        data = kept.plain[begin : begin + size]
+        kept.unread -= len(data)
+        if kept.unread <= 0:
+            del self._kept[found]
+        return data
 
     def surplus(self, size: int) -> int:
         """See SegmentBytes."""
         last = self.members[-1].stored_end if self.members else 0
         return max(self.size - size, 0) or self.file_size - last
 
-    def _plain(self, member: Member) -> bytes:
-        if self._last is None or self._last[0] is not member:
-            self._last = member, self._read(member)
-        data = self._last[1]
-        if data is None:
-            raise self._damaged(member.position)
-        return data
+    def _keep(self, member: Member) -> _Kept:
+        if len(self._kept) >= _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        kept = self._kept[member] = _Kept(self._read(member), member.size)
+        return kept
 
     def _read(self, member: Member) -> bytes | None:
         stored = os.pread(self._descriptor, member.stored_size, member.stored_position)
