@@ -37,6 +37,7 @@ FLOORS: Final = {
     "server.clients": (
         *(
             "identities",
+            "states_file",
             "turns",
             "roster",
             "held_back",

@@ -6,13 +6,13 @@ again is kept for a moment. Must never keep a ledger open between questions.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from logferry.console.client_states import client_states
 from logferry.console.isolated import isolated
+from logferry.console.lines import utc
 from logferry.console.proving import proof_of
 from logferry.console.searches import as_line, count_lines, follow_lines, known_places, search_lines
 from logferry.console.source import (
@@ -32,6 +32,7 @@ from logferry.console.wanted import selection_of
 from logferry.reading.context import lines_at, lines_before
 from logferry.reading.disk_logs import DiskLogs
 from logferry.reading.stored import Log, LogSize, place_at
+from logferry.server.clients.states_file import read_states
 
 _T = TypeVar("_T")
 
@@ -72,12 +73,12 @@ class StoredSource:
 
     def hosts(self) -> Sequence[HostInfo]:
         """See Source; likewise below."""
-        states = client_states(self._data_dir)
+        states = read_states(self._data_dir)
         by_host: dict[str, list[LogSize]] = {}
         for log, size in self._sizes.get():
             by_host.setdefault(log.host, []).append(size)
         return [
-            HostInfo(host, len(sizes), *_sums(sizes), client=states.get(host, {}))
+            HostInfo(host, len(sizes), *_sums(sizes), client=_shown(states.get(host, {})))
             for host, sizes in sorted(by_host.items())
         ]
 
@@ -144,6 +145,12 @@ class StoredSource:
     def _read_sizes(self) -> Sequence[tuple[Log, LogSize]]:
         with self._opened() as logs:
             return logs.sizes()
+
+
+def _shown(state: Mapping[str, Any]) -> Mapping[str, object]:
+    """Return what a client said about itself, with times in UTC."""
+    since = state.get("behind_since") or None
+    return {**state, "at": utc(round(state["at"] * 1000)), "behind_since": utc(since)} if state else {}
 
 
 def _sums(sizes: Sequence[LogSize]) -> tuple[int, int, int | None, int | None]:

@@ -28,6 +28,7 @@ from logferry.server.clients.networks import Networks
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
+from logferry.server.clients.states_file import WRITE_S, states_of, write_states
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.clients.turns import Turns
 from logferry.server.descriptors import affordable_connections, most_arrivals, raise_descriptor_limit
@@ -110,6 +111,7 @@ class Server:
         self._bound: list[BoundAddress] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reading_clients: asyncio.Task[None] | None = None
+        self._written_pings = 0
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -269,10 +271,18 @@ class Server:
         if self._http:
             self._heartbeat.beat()
             self._repeat("heartbeat", _BEAT_S, self._heartbeat.beat)
+        self._repeat("states", WRITE_S, self._write_states)
         if self._clients_file:
             self._repeat("clients", LOOK_S, self._look_at_clients)
         if self._settings.metrics_interval:
             self._repeat("metrics", self._settings.metrics_interval, self._log_metrics)
+
+    def _write_states(self) -> None:
+        """Write what clients say about themselves, if one has since the last time, in another thread."""
+        reports = self._counters.reports
+        if reports.pings != self._written_pings:
+            self._written_pings = reports.pings
+            self._loop.run_in_executor(None, write_states, self._settings.data_dir, states_of(reports))
 
     def _look_at_clients(self, *, is_wanted: bool = False) -> None:
         """Read the clients file if it has changed, or because that `is_wanted`, in another thread."""

@@ -45,10 +45,12 @@ class ClientReports:
         self._clock = clock
         self.hosts: OrderedDict[tuple[str, str], HostReport] = OrderedDict()  # by owner and host, the latest last
         self.files: OrderedDict[tuple[str, str, str], VerdictReport] = OrderedDict()  # by owner, host and path
+        self.pings = 0  # how many have come: whether there is something to write
         self._files_of: dict[str, OrderedDict[tuple[str, str, str], None]] = {}
 
     def note_state(self, owner: str, host: str, state: ClientState) -> None:
         """Keep what a client says about itself; of too many hosts, the one that was quiet longest is forgotten."""
+        self.pings += 1
         self.hosts[owner, host] = HostReport(self._clock(), state)
         self.hosts.move_to_end((owner, host))
         if len(self.hosts) > MAX_HOSTS:

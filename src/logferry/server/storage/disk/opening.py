@@ -19,7 +19,7 @@ from logferry.server.storage.disk.compression.segment_forms import SegmentForms
 from logferry.server.storage.disk.files.data_lock import LOCK_NAMES
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.free_space import FreeSpace
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.files.segment_names import CLIENT_STATES_NAME, FOLDER_NAME
 from logferry.server.storage.disk.integrity.damage import DamageRegistry
 from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER, DamagedFolder
 from logferry.server.storage.disk.integrity.repair import SegmentRepair
@@ -49,7 +49,9 @@ from logferry.server.storage.store_state import StateTracker
 
 # Lines are for the server and its group.
 _RECORDS: Final = (*LOCK_NAMES, FOLDER_NAME, DAMAGED_FOLDER)
-PRIVACY: Final = Privacy(0o750, 0o640, lambda name: name in _RECORDS or name.startswith(LEDGER_NAME))
+PRIVACY: Final = Privacy(
+    0o750, 0o640, lambda name: name in _RECORDS or name.startswith((LEDGER_NAME, CLIENT_STATES_NAME))
+)
 
 
 def utc_today() -> datetime.date:

@@ -18,7 +18,13 @@ from logferry.server.storage.disk.files.data_lock import LOCK_NAMES
 from logferry.server.storage.disk.files.regular import kind_of
 from logferry.server.storage.disk.files.segment_files import FollowedLinks
 from logferry.server.storage.disk.files.segment_forms import forms_of, is_own, segment_form, segment_of_unfinished
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, MAX_DEPTH, is_log_folder, segment_name
+from logferry.server.storage.disk.files.segment_names import (
+    CLIENT_STATES_NAME,
+    FOLDER_NAME,
+    MAX_DEPTH,
+    is_log_folder,
+    segment_name,
+)
 from logferry.server.storage.disk.files.surplus import SurplusName, surplus_name
 from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER, kept_in
 from logferry.server.storage.disk.integrity.surplus_lines import ComparedSurplus, compare_surpluses
@@ -33,6 +39,7 @@ _MAX_FOREIGN: Final = 200
 
 _OWN: Final = (
     *(*LOCK_NAMES, FOLDER_NAME, DAMAGED_FOLDER, FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"),
+    *(CLIENT_STATES_NAME, f"{CLIENT_STATES_NAME}.new"),
     *(ledger_check.MARK_NAME, previous_runs.MARK_NAME),
 )
 _KEPT: Final = f"{FILE_NAME}.damaged-"
