@@ -1,6 +1,7 @@
 """Compressed segments are checked, reported, scrubbed, repaired and rebuilt as exactly as plain ones."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from logferry.errors import StoreError
+from logferry.server.storage.disk.content import codecs
 from logferry.server.storage.disk.content.codecs import codec_of
 from logferry.server.storage.disk.content.segment_bytes import CompressedBytes
 from logferry.server.storage.disk.disk_store import DiskStore
@@ -15,6 +18,7 @@ from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.rebuild import rebuild
 from logferry.server.storage.records import SegmentRow
+from logferry.zstd_library import MODULE, REMEDY
 from tests.server.storage.disk.content.test_codecs import bomb
 from tests.server.storage.disk.integrity.test_repair import heal, reopen, ship
 from tests.server.storage.disk.recovery.test_rebuild import lose_ledger
@@ -212,6 +216,25 @@ def test_a_ledger_is_rebuilt_from_compressed_segments(tmp_path: Path, store: Dis
             reopen(again)
             ship(again, LAST + 2, LAST + 8)
     assert stored_lines(tmp_path) == LINES[10 : LAST + (2 if lost == "the journals" else 8)]
+
+
+def test_without_its_library_a_segment_is_neither_damaged_nor_lost(
+    tmp_path: Path, store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows(tmp_path)[0]
+    if before.compression != "zstd":
+        pytest.skip("gzip needs none")
+    monkeypatch.setattr(codecs, "zstd_library", lambda: None)
+    remedy = f"segments compressed with zstd need the Python module {MODULE}: {REMEDY}"
+    assert problems(tmp_path)[0] == f"cannot be read: {remedy}"
+    assert {extent.state for extent in store.report("s1", 0).extents} == {"unreadable", "ok"}
+    assert store.health().damaged_extents == 0
+    store.close(10)
+    content = file_of(tmp_path, before).read_bytes()
+    with pytest.raises(StoreError, match=f"{re.escape(remedy)}; the old ledger is kept"):
+        rebuild(tmp_path)
+    assert rows(tmp_path)[0] == before
+    assert file_of(tmp_path, before).read_bytes() == content
 
 
 def test_an_older_copy_of_the_ledger_knows_no_compression(tmp_path: Path, codec: str) -> None:
