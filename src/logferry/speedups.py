@@ -21,7 +21,7 @@ _INTERFACE: Final = 11
 class Compiled(Protocol):
     """The functions of the compiled part.
 
-    It also has `crc32` where the CPU makes that faster than zlib's, and `fingerprint` unless it is an older build.
+    It also has `crc32` where the CPU makes that faster than zlib's, `fingerprint` and `find_text` unless it is older.
 
     `inner_newline` is the byte that stands for newlines inside events, or a newline if there are none. Lines must end
     with a newline.

@@ -9,6 +9,7 @@
 #include "plain.h"
 #include "structured.h"
 #include "selection.h"
+#include "text_search.h"
 #include "utf8.h"
 #include "validation.h"
 
@@ -74,6 +75,8 @@ static PyMethodDef methods[] = {
     {"crc32_joined", crc32_joined, METH_VARARGS,
      "Return the CRC-32 of two pieces in a row, given the CRC-32 of each and the size of the second."},
     {"fingerprint", fingerprint, METH_VARARGS, "Return the BLAKE2b hash of 16 bytes, in hexadecimal."},
+    {"find_text", (PyCFunction)(void (*)(void))find_text, METH_FASTCALL,
+     "Return where a text is first in a part of the data; -1 if it is not there."},
     {"keep_freed_memory", keep_freed_memory, METH_VARARGS, "Let malloc keep up to this many freed bytes."},
     {NULL, NULL, 0, NULL},
 };

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logferry.reading.literals import required_literals
-from logferry.reading.matching import Matcher
+from logferry.reading.matching import Matcher, find_text
 from logferry.reading.records import record_of
 from logferry.reading.selection import Selection, levels_of
 from logferry.reading.stored import Log
@@ -126,3 +126,10 @@ def test_globs_with_a_slash_mean_the_whole_path() -> None:
     assert Selection(files=("/var/*/app.*",)).has_log(log)
     assert not Selection(files=("log/*",)).has_log(log)
     assert not Selection(hosts=("WEB-1",)).has_log(log)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=3), st.integers(0, 45), st.integers(0, 45))
+def test_the_compiled_search_finds_what_bytes_find(data: bytes, text: bytes, start: int, stop: int) -> None:
+    if not 0 <= start <= stop <= len(data):
+        return
+    assert find_text(data, text, start, stop) == data.find(text, start, stop)

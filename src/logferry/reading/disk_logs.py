@@ -6,9 +6,8 @@ Takes what is committed from the ledger, in short transactions, and reads the fi
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from logferry.reading.disk_changes import DiskChanges
 from logferry.reading.disk_ledger import LedgerDoor
 from logferry.reading.disk_listing import ListedLog, Listing, listing_of, ranges_in, segments_of
 from logferry.reading.disk_segments import (
@@ -38,6 +37,9 @@ from logferry.server.storage.disk.files.segment_forms import stored_path
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.ledger.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
+
+if TYPE_CHECKING:
+    from logferry.reading.disk_changes import DiskChanges
 
 _NOT_THERE: Final = "there is no line at this place in the store: retention may have deleted it"
 
@@ -148,7 +150,9 @@ class DiskLogs:
             if (note.host, note.path) in wanted and (until is None or note.first < until)
         ]
 
-    def changes(self) -> DiskChanges:
+    def changes(self) -> "DiskChanges":
+        from logferry.reading.disk_changes import DiskChanges  # late: a search must begin at once
+
         return DiskChanges(self._door, self._reader, self._listed)
 
     @property
@@ -193,9 +197,11 @@ class DiskLogs:
     def _last_change(self, row: SegmentRow) -> int | None:
         try:
             path = stored_path(self._segments / row.path, row.compression)
-            return round(os.stat(path).st_mtime * 1000)
+            changed = round(os.stat(path).st_mtime * 1000)
         except OSError:
             return day_of(row.path).last
+        last = day_of(row.path).last  # a file is also changed by compression and repairs
+        return changed if last is None else min(changed, last)
 
 
 def _is_shared(listed: ListedLog) -> bool:

@@ -5,6 +5,7 @@ stay open.
 """
 
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -71,12 +72,13 @@ def stretches_of(row: SegmentRow, entries: Sequence[TimeEntry]) -> list[Stretch]
         return stretches_without_index(row)
     from logferry.reading.time_index import indexed_ranges  # here because a search without times does without it
 
-    day = day_of(row.path)
+    day, now = day_of(row.path), time.time_ns() // 1_000_000
+    until = now if day.last is None else min(day.last, now)
     stretches = []
     for each in indexed_ranges(row.bytes, entries):
         received = Received(
             day.first if each.received_from is None else each.received_from,
-            day.last if each.received_to is None else each.received_to,
+            until if each.received_to is None else each.received_to,
         )
         last = _latest(received) if each.last is None else each.last
         stretches.append(Stretch(each.start, each.end, received, each.first, last))

@@ -9,7 +9,6 @@ Limits: at most 100 characters and 200 bytes, and ten more for the hash; in NFC,
 """
 
 import functools
-import hashlib
 import re
 import sys
 import unicodedata
@@ -49,6 +48,8 @@ def hashed_name(text: str, original: str) -> str:
     if unicodedata.category(safe[0]).startswith("M"):  # it would be drawn over the separator before it
         safe = f"_{safe[1:]}"
     safe = safe.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+    import hashlib  # late: most names are safe, and commands that only read need none
+
     return f"{safe}-{hashlib.sha256(original.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
