@@ -1,67 +1,149 @@
 /* Counts stored records: see counting.h. */
+#include <stdlib.h>
+
 #include "counting.h"
 #include "arguments.h"
 #include "bytes.h"
-#include "output.h"
 #include "stored_record.h"
 
-/* Most records of a chunk have one of few keys. A slot finds the last key that it had without Python's dictionary. */
-#define SLOTS 256
-
+/* A key with its hash, and how many records have it. A table has a power of two of them. */
 typedef struct {
-    PyObject *key; /* NULL: none */
-    Py_ssize_t count;
-} Slot;
+    uint64_t hash;
+    size_t key; /* where it begins among the bytes of all keys */
+    Py_ssize_t size;
+    Py_ssize_t count; /* 0: no key */
+} Entry;
 
+/* What is counted, without Python's objects: other threads go on meanwhile. */
 typedef struct {
-    PyObject *counts;
-    PyObject *left; /* (start, end) of the lines that Python has to read */
-    Slot slots[SLOTS];
+    Entry *entries;
+    size_t mask, used, last; /* the entry of the last record is the most likely one */
+    byte *keys;
+    size_t keys_used, keys_size;
+    Py_ssize_t *left; /* start and end of each line that Python has to read */
+    size_t left_used, left_size;
+    uint64_t seed;
 } Counts;
 
-static inline unsigned
-slot_of(const byte *key, Py_ssize_t size)
+#define FIRST_ENTRIES 1024
+#define FIRST_KEY_BYTES (64 * 1024)
+#define FIRST_LEFT 64
+
+/* Return a number that nobody outside of this process knows: keys come from clients, who must not choose hashes. */
+static uint64_t
+seed_of_process(void)
 {
-    uint64_t hash = (uint64_t)size, word;
-    for (; size >= 8; key += 8, size -= 8) {
+    PyObject *text = PyBytes_FromString("counting");
+    uint64_t seed = text ? (uint64_t)PyObject_Hash(text) : 0;
+    Py_XDECREF(text);
+    PyErr_Clear();
+    return seed | 1;
+}
+
+static inline uint64_t
+hash_of(uint64_t hash, const byte *key, Py_ssize_t size)
+{
+    uint64_t word;
+    for (hash ^= (uint64_t)size; size >= 8; key += 8, size -= 8) {
         memcpy(&word, key, 8);
         hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
         hash ^= hash >> 32;
     }
-    for (; size; size--)
-        hash = (hash ^ *key++) * 0x9e3779b97f4a7c15u;
-    return (unsigned)(hash >> 56) % SLOTS;
+    word = 0;
+    memcpy(&word, key, (size_t)size);
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 29;
 }
 
-/* Add what a slot has to the dictionary, and empty it; -1 with an exception if that fails. */
-static int
-empty_slot(Counts *counts, Slot *slot)
+static void
+counts_close(Counts *counts)
 {
-    if (!slot->key)
-        return 0;
-    PyObject *known = PyDict_GetItemWithError(counts->counts, slot->key);
-    if (!known && PyErr_Occurred())
+    free(counts->entries);
+    free(counts->keys);
+    free(counts->left);
+}
+
+/* Return -1 if there is not as much memory. */
+static int
+counts_open(Counts *counts)
+{
+    *counts = (Counts){.mask = FIRST_ENTRIES - 1, .keys_size = FIRST_KEY_BYTES, .left_size = FIRST_LEFT};
+    counts->seed = seed_of_process();
+    counts->entries = calloc(FIRST_ENTRIES, sizeof(Entry));
+    counts->keys = malloc(FIRST_KEY_BYTES);
+    counts->left = malloc(FIRST_LEFT * sizeof(*counts->left));
+    return counts->entries && counts->keys && counts->left ? 0 : -1;
+}
+
+/* Return the place of a key: its entry, or an empty one. */
+static inline size_t
+place_of_key(const Counts *counts, const byte *key, Py_ssize_t size, uint64_t hash)
+{
+    size_t place = hash & counts->mask;
+    for (;; place = (place + 1) & counts->mask) {
+        const Entry *entry = &counts->entries[place];
+        if (!entry->count || (entry->hash == hash && entry->size == size && !memcmp(counts->keys + entry->key, key, (size_t)size)))
+            return place;
+    }
+}
+
+static int
+double_entries(Counts *counts)
+{
+    size_t size = counts->mask + 1;
+    Entry *old = counts->entries, *entries = calloc(2 * size, sizeof(Entry));
+    if (!entries)
         return -1;
-    PyObject *count = PyLong_FromSsize_t(slot->count + (known ? PyLong_AsSsize_t(known) : 0));
-    if (!count)
-        return -1;
-    int result = PyDict_SetItem(counts->counts, slot->key, count);
-    Py_DECREF(count);
-    Py_CLEAR(slot->key);
-    return result;
+    counts->entries = entries;
+    counts->mask = 2 * size - 1;
+    for (size_t i = 0; i < size; i++) {
+        if (!old[i].count)
+            continue;
+        size_t place = old[i].hash & counts->mask;
+        while (entries[place].count)
+            place = (place + 1) & counts->mask;
+        entries[place] = old[i];
+    }
+    free(old);
+    return 0;
+}
+
+/* Return memory of `size` bytes at least, with what was there; NULL if there is not as much. */
+static void *
+grown(void *memory, size_t wanted, size_t *size, size_t unit)
+{
+    size_t larger = *size * 2 > wanted ? *size * 2 : wanted;
+    void *found = realloc(memory, larger * unit);
+    if (found)
+        *size = larger;
+    return found;
 }
 
 static int
 count_key(Counts *counts, const byte *key, Py_ssize_t size)
 {
-    Slot *slot = &counts->slots[slot_of(key, size)];
-    if (!slot->key || PyBytes_GET_SIZE(slot->key) != size || memcmp(PyBytes_AS_STRING(slot->key), key, (size_t)size)) {
-        if (empty_slot(counts, slot) < 0 || !(slot->key = PyBytes_FromStringAndSize((const char *)key, size)))
+    uint64_t hash = hash_of(counts->seed, key, size);
+    const Entry *last = &counts->entries[counts->last];
+    if (!last->count || last->hash != hash || last->size != size || memcmp(counts->keys + last->key, key, (size_t)size))
+        counts->last = place_of_key(counts, key, size, hash);
+    Entry *entry = &counts->entries[counts->last];
+    if (entry->count++)
+        return 0;
+    if (counts->keys_used + (size_t)size > counts->keys_size) {
+        byte *keys = grown(counts->keys, counts->keys_used + (size_t)size, &counts->keys_size, 1);
+        if (!keys)
             return -1;
-        slot->count = 0;
+        counts->keys = keys;
     }
-    slot->count++;
-    return 0;
+    memcpy(counts->keys + counts->keys_used, key, (size_t)size);
+    entry->hash = hash;
+    entry->size = size;
+    entry->key = counts->keys_used;
+    counts->keys_used += (size_t)size;
+    if (++counts->used * 2 <= counts->mask)
+        return 0;
+    counts->last = 0;
+    return double_entries(counts);
 }
 
 /* The minute of the line before: lines without a timestamp, as those of a stack trace, are in it, too. */
@@ -111,12 +193,18 @@ put_key(byte *out, const StoredRecord *record, int parts, LastMinute *last)
 static int
 leave_to_python(Counts *counts, Py_ssize_t start, Py_ssize_t end)
 {
-    PyObject *range = Py_BuildValue("nn", start, end);
-    int result = range ? PyList_Append(counts->left, range) : -1;
-    Py_XDECREF(range);
-    return result;
+    if (counts->left_used + 2 > counts->left_size) {
+        Py_ssize_t *left = grown(counts->left, counts->left_used + 2, &counts->left_size, sizeof(*left));
+        if (!left)
+            return -1;
+        counts->left = left;
+    }
+    counts->left[counts->left_used++] = start;
+    counts->left[counts->left_used++] = end;
+    return 0;
 }
 
+/* Return -1 if there is not as much memory. */
 static int
 count_lines(Counts *counts, const byte *first, const byte *end, int parts)
 {
@@ -135,29 +223,68 @@ count_lines(Counts *counts, const byte *first, const byte *end, int parts)
         if (leave_to_python(counts, at - first, next - first) < 0)
             return -1;
     }
-    for (int i = 0; i < SLOTS; i++)
-        if (empty_slot(counts, &counts->slots[i]) < 0)
-            return -1;
     return 0;
+}
+
+static PyObject *
+dictionary_of(const Counts *counts)
+{
+    PyObject *found = PyDict_New();
+    for (size_t i = 0; found && i <= counts->mask; i++) {
+        const Entry *entry = &counts->entries[i];
+        if (!entry->count)
+            continue;
+        PyObject *key = PyBytes_FromStringAndSize((const char *)counts->keys + entry->key, entry->size);
+        PyObject *count = PyLong_FromSsize_t(entry->count);
+        if (!key || !count || PyDict_SetItem(found, key, count) < 0)
+            Py_CLEAR(found);
+        Py_XDECREF(key);
+        Py_XDECREF(count);
+    }
+    return found;
+}
+
+static PyObject *
+list_of_left(const Counts *counts)
+{
+    PyObject *found = PyList_New((Py_ssize_t)(counts->left_used / 2));
+    for (size_t i = 0; found && i < counts->left_used; i += 2) {
+        PyObject *range = Py_BuildValue("nn", counts->left[i], counts->left[i + 1]);
+        if (!range)
+            Py_CLEAR(found);
+        else
+            PyList_SET_ITEM(found, (Py_ssize_t)(i / 2), range);
+    }
+    return found;
 }
 
 PyObject *
 count_records(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     Py_buffer data;
-    int parts;
+    int parts, failed;
     PyObject *result = NULL;
+    Counts counts;
     if (!PyArg_ParseTuple(arguments, "y*i", &data, &parts))
         return NULL;
-    Counts counts = {PyDict_New(), PyList_New(0), {{NULL, 0}}};
-    const byte *first = data.buf;
-    if (counts.counts && counts.left && check_whole_lines(first, data.len) == 0
-        && count_lines(&counts, first, first + data.len, parts) == 0)
-        result = Py_BuildValue("OO", counts.counts, counts.left);
-    for (int i = 0; i < SLOTS; i++)
-        Py_XDECREF(counts.slots[i].key);
-    Py_XDECREF(counts.counts);
-    Py_XDECREF(counts.left);
+    if (check_whole_lines(data.buf, data.len) < 0) {
+        PyBuffer_Release(&data);
+        return NULL;
+    }
+    failed = counts_open(&counts);
+    if (!failed) {
+        PyThreadState *unlocked = data.len < WORTH_UNLOCKING ? NULL : PyEval_SaveThread();
+        failed = count_lines(&counts, data.buf, (const byte *)data.buf + data.len, parts);
+        if (unlocked)
+            PyEval_RestoreThread(unlocked);
+    }
+    PyObject *found = failed ? PyErr_NoMemory() : dictionary_of(&counts);
+    PyObject *left = found ? list_of_left(&counts) : NULL;
+    if (left)
+        result = PyTuple_Pack(2, found, left);
+    Py_XDECREF(found);
+    Py_XDECREF(left);
+    counts_close(&counts);
     PyBuffer_Release(&data);
     return result;
 }

@@ -112,7 +112,8 @@ FLOORS: Final = {
         *("emptied_folders", "regular", "segment_names", "held_folder"),
     ),
     "reading": (
-        *("sql", "history_of", "explanation", "history", "statistics", "chunk_counting", "hosts", "bounded_counts"),
+        *("sql", "history_of", "explanation", "history", "statistics", "ahead", "chunk_counting", "hosts"),
+        "bounded_counts",
         *("disk_logs", "disk_changes", "disk_listing", "disk_segments", "disk_ledger"),
         *(
             "follow",

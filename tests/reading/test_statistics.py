@@ -155,3 +155,13 @@ def test_a_count_ends_when_its_caller_stops_it() -> None:
     stored: Any = MemoryLogs(chunk_of("a", line("x")))
     with pytest.raises(KeyboardInterrupt):
         statistics_of(stored, Selection(), By.LEVEL, stop=stop)
+
+
+def test_what_counting_a_chunk_raises_is_raised_to_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("logferry.reading.chunk_counting.count_lines", fail)
+    stored: Any = MemoryLogs(*(chunk_of("a", line("x")) for _ in range(9)))
+    with pytest.raises(MemoryError):
+        statistics_of(stored, Selection(), By.LEVEL)

@@ -4,9 +4,8 @@ When there are too many, the rarer half is forgotten. A thing that is forgotten 
 count may be too low; by how much at most is known (`missed`). Pure.
 """
 
-from collections import Counter
 from collections.abc import Hashable, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Thing = TypeVar("Thing", bound=Hashable)
 
@@ -35,10 +34,16 @@ class BoundedCounts(Generic[Thing]):
         self.forgotten += before - sum(self._counts.values())
 
     def most_common(self, count: int | None = None) -> list[tuple[Thing, int]]:
-        """Return the most frequent things with their counts, the most frequent first."""
-        return Counter(self._counts).most_common(count)
+        """Return the most frequent things with their counts: the most frequent first, and of these the least one."""
+        by_count: list[Any] = sorted(self._counts.items(), key=_rarity)
+        return by_count[:count]
 
     @property
     def counts(self) -> Mapping[Thing, int]:
         """All counts that are known."""
         return self._counts
+
+
+def _rarity(item: tuple[Any, int]) -> tuple[int, Any]:
+    thing, count = item
+    return -count, thing

@@ -8,16 +8,17 @@ Times are those by which `search` orders lines. Keeps a bounded number of counts
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeVar
 
+from logferry.reading.ahead import counted_ahead
 from logferry.reading.bounded_counts import BoundedCounts
 from logferry.reading.chunk_counting import ChunkCounting, Counted
 from logferry.reading.counting import Part
 from logferry.reading.selection import Selection
-from logferry.reading.stored import EVER, Log, StoredLogs
+from logferry.reading.stored import EVER, Chunk, Log, StoredLogs
 
 _HOUR_S: Final = 3600
 
@@ -86,12 +87,19 @@ def statistics_of(
         return _by_size(stored, selection, by)
     counts = _Counts(by, with_patterns=with_patterns and by is not By.PATTERN)
     counting = ChunkCounting(selection, counts.parts)
+    for log, found in counted_ahead(counting, _chunks(stored, logs, selection, stop)):
+        for counted in found:
+            counts.add(log, counted)
+    return counts.result(details)
+
+
+def _chunks(
+    stored: StoredLogs, logs: Sequence[Log], selection: Selection, stop: Callable[[], object]
+) -> Iterator[Chunk]:
     for log in logs:
         for chunk in stored.chunks(log, selection.span):
             stop()
-            for counted in counting.of_chunk(chunk):
-                counts.add(log, counted)
-    return counts.result(details)
+            yield chunk
 
 
 def _by_size(stored: StoredLogs, selection: Selection, by: By) -> Statistics:
