@@ -27,7 +27,7 @@ from logferry.config.settings_type import Settings
 if TYPE_CHECKING:
     from logferry.config.console_settings import ConsoleSettings
     from logferry.config.pages import env_example, markdown_table
-    from logferry.config.server_settings import FsckSettings, ReadingSettings, ServeSettings
+    from logferry.config.server_settings import FsckSettings, ServeSettings
     from logferry.config.tables import (
         CONSOLE_OPTIONS,
         FSCK_OPTIONS,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 else:
     _RARE = {
         **dict.fromkeys(("env_example", "markdown_table"), "pages"),
-        **dict.fromkeys(("FsckSettings", "ReadingSettings", "ServeSettings"), "server_settings"),
+        **dict.fromkeys(("FsckSettings", "ServeSettings"), "server_settings"),
         "ConsoleSettings": "console_settings",
         "CONSOLE_OPTIONS": "tables",
         **dict.fromkeys(("FSCK_OPTIONS", "INPUT_OPTIONS", "SERVE_OPTIONS"), "tables"),
@@ -72,7 +72,6 @@ __all__ = [
     "Group",
     "InputSettings",
     "Option",
-    "ReadingSettings",
     "RepairSettings",
     "ServeSettings",
     "Settings",

@@ -182,12 +182,12 @@ def _vocabulary(settings: type) -> "Vocabulary":
     The console has a file of its own.
     """
     from logferry.config.console_settings import ConsoleSettings
-    from logferry.config.server_settings import FsckSettings, ReadingSettings, ServeSettings
+    from logferry.config.server_settings import FsckSettings, ServeSettings
     from logferry.config.tables import CONSOLE_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS
     from logferry.config.toml_file import Vocabulary
 
     client, server = (tuple(option.name for option in options) for options in (SHIP_OPTIONS, SERVE_OPTIONS))
-    if settings in (ServeSettings, FsckSettings, ReadingSettings):
+    if settings in (ServeSettings, FsckSettings):
         return Vocabulary(server, frozenset(), frozenset(client) - {*server}, "client")
     if settings is ConsoleSettings:
         console = tuple(option.name for option in CONSOLE_OPTIONS)

@@ -222,16 +222,6 @@ class ServeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingSettings:
-    """The settings of the commands that look at stored lines."""
-
-    data_dir: DataDir
-    log_level: LogLevel
-    log_format: LogFormat
-    config: ServerConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FsckSettings:
     """The settings of `logferry fsck`."""
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from logferry.config.client_settings import RepairSettings, ShipSettings, StatusSettings, TrySettings
     from logferry.config.console_settings import ConsoleSettings
-    from logferry.config.server_settings import FsckSettings, ReadingSettings, ServeSettings
+    from logferry.config.server_settings import FsckSettings, ServeSettings
 
 Settings = TypeVar(
     "Settings",
     bound="ShipSettings | ServeSettings | RepairSettings | FsckSettings | StatusSettings | TrySettings "
-    "| ReadingSettings | ConsoleSettings",
+    "| ConsoleSettings",
 )

@@ -1,17 +1,17 @@
 """`logferry explain`: the story of a place in a file, in sentences: where it is stored, or why it is not."""
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Final
 
-from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK
-from logferry.cli.output import print_problem, print_result, shown
-from logferry.cli.reading.query import QueryLine, nothing_matches
+from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
+from logferry.cli.output import print_result, shown
+from logferry.cli.parsing import RaisingParser
+from logferry.cli.reading.options import add_store, data_dir_of, unmatched
 from logferry.cli.reading.stats_report import local_time
-from logferry.errors import ConfigError
+from logferry.errors import ConfigError, LogferryError
 from logferry.reading.disk_logs import DiskLogs
 from logferry.reading.explanation import sentences_of
 from logferry.reading.history import History
@@ -33,53 +33,48 @@ exit codes: 0 stored, and the stored bytes around it are as they were acked; 1 t
 _MOST_NAMED: Final = 8
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", nargs="?", metavar="TEXT", help="a part of the message of the line")
-    parser.add_argument("--host", metavar="HOST", help="the host of the line; a pattern such as 'web-*' will do")
-    parser.add_argument("--file", metavar="FILE", help="the file of the line: its name, or with a slash its whole path")
-    parser.add_argument("--at", metavar="TIME", help="when it was written: 09:19, 1h, 2026-01-15T08:00, @1768464000")
-
-
-_COMMAND_LINE: Final = QueryLine(
-    "explain", "[TEXT]", "Explain what became of a line. Reads the data folder of a server.", _EPILOG, _add_arguments
-)
+def parser() -> RaisingParser:
+    """Return the parser of the command line."""
+    made = RaisingParser("explain", "Explain what became of a line.", _EPILOG, usage="%(prog)s [options] [TEXT]")
+    made.add_argument("text", nargs="?", metavar="TEXT", help="a part of the message of the line")
+    made.add_argument("--host", metavar="HOST", help="the host of the line; a pattern such as 'web-*' will do")
+    made.add_argument("--file", metavar="FILE", help="its file: the name, or with a slash the whole path")
+    made.add_argument("--at", metavar="TIME", help="when it was written: 09:19, 1h, 2026-01-15T08:00, @1768464000")
+    add_store(made)
+    return made
 
 
 def run(words: Sequence[str]) -> int:
     """Print the story; return the exit code. Raises ConfigError, LogferryError and OSError."""
-    settings, asked = _COMMAND_LINE.start(words)
-    text, at = getattr(asked, "text", None) or "", _at(asked)
-    selection = Selection(
-        hosts=tuple(filter(None, [getattr(asked, "host", None)])),
-        files=tuple(filter(None, [getattr(asked, "file", None)])),
-    )
-    with closing(DiskLogs(settings.data_dir)) as stored:
+    given = vars(parser().parse_args(list(words)))
+    text, at = given.get("text") or "", _at(given.get("at"))
+    if not text and at is None:
+        raise ConfigError(["TEXT or --at is missing: what to explain"])
+    names = {name: tuple(filter(None, [given.get(name)])) for name in ("host", "file")}
+    selection = Selection(hosts=names["host"], files=names["file"])
+    data_dir = data_dir_of(given)
+    with closing(DiskLogs(data_dir)) as stored:
         logs = [log for log in stored.logs() if selection.has_log(log)]
-        if problem := nothing_matches(stored, selection) or _too_many(logs):
-            print_problem(problem, command="explain")
-            return EXIT_NOT_DELIVERED
-        history = history_at(settings.data_dir, stored, logs[0], text=text, at=at)
+        if sentence := unmatched(selection, stored.logs()) or _too_many(logs):
+            raise LogferryError(sentence)
+        history = history_at(data_dir, stored, logs[0], text=text, at=at)
     print_result("\n".join(shown(sentence) for sentence in sentences_of(history, clock_of(history))))
     is_well = history.line is not None and not history.checked.problems
     return EXIT_OK if is_well else EXIT_INCOMPLETE
 
 
-def _at(asked: argparse.Namespace) -> int | None:
-    text = getattr(asked, "at", None)
-    problems = [] if text or getattr(asked, "text", None) else ["TEXT or --at is missing: what to explain"]
-    moment = None
+def _at(text: str | None) -> int | None:
     try:
-        moment = None if text is None else moment_of(text, now=round(time.time() * 1000))
+        return None if text is None else moment_of(text, now=round(time.time() * 1000))
     except ValueError as error:
-        problems.append(f"--at must be {error}, not {text}")
-    if problems:
-        raise ConfigError(problems)
-    return moment
+        raise ConfigError([f"--at: {shown(text)} must be {error}"]) from None
 
 
 def _too_many(logs: Sequence[Log]) -> str:
     if len(logs) == 1:
         return ""
+    if not logs:
+        return "nothing is stored yet"
     named = ", ".join(f"{shown(log.host)}:{shown(log.path or '(plain protocol)')}" for log in logs[:_MOST_NAMED])
     more = f" and {len(logs) - _MOST_NAMED} more" if len(logs) > _MOST_NAMED else ""
     return f"{len(logs)} files match: {named}{more}; name one of them with --host and --file"

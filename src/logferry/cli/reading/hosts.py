@@ -1,16 +1,17 @@
 """`logferry hosts`: which hosts have lines in a store, how many, and when the last ones came."""
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from logferry.cli.command_line import EXIT_NOT_DELIVERED, EXIT_OK
-from logferry.cli.output import as_json, print_problem, print_result, shown, table
-from logferry.cli.reading.query import QueryLine, nothing_matches
+from logferry.cli.commands import EXIT_OK
+from logferry.cli.output import as_json, print_result, shown, table
+from logferry.cli.parsing import RaisingParser
+from logferry.cli.reading.options import add_store, data_dir_of, unmatched
 from logferry.cli.reading.stats_report import local_time, utc_time
+from logferry.errors import LogferryError
 from logferry.reading.disk_logs import DiskLogs
 from logferry.reading.hosts import Host, hosts_of
 from logferry.reading.selection import Selection
@@ -23,30 +24,24 @@ How far clients are behind is known to themselves: `logferry status` says it, an
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts; a pattern such as 'web-*' will do")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, with times in UTC")
-
-
-_COMMAND_LINE: Final = QueryLine(
-    "hosts",
-    "[HOST ...]",
-    "List the hosts with stored lines. Reads the ledger of a data folder.",
-    _EPILOG,
-    _add_arguments,
-)
+def parser() -> RaisingParser:
+    """Return the parser of the command line."""
+    made = RaisingParser("hosts", "List the hosts with stored lines.", _EPILOG, usage="%(prog)s [options] [HOST ...]")
+    made.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts: web-1, 'web-*'")
+    made.add_argument("--json", action="store_true", help="print the result as JSON, with times in UTC")
+    add_store(made)
+    return made
 
 
 def run(words: Sequence[str]) -> int:
     """Print the hosts; return the exit code. Raises ConfigError, LogferryError and OSError."""
-    settings, asked = _COMMAND_LINE.start(words)
-    selection = Selection(hosts=tuple(getattr(asked, "hosts", ())))
-    with closing(DiskLogs(settings.data_dir)) as stored:
-        if missing := nothing_matches(stored, selection):
-            print_problem(missing, command="hosts")
-            return EXIT_NOT_DELIVERED
+    given = vars(parser().parse_args(list(words)))
+    selection = Selection(hosts=tuple(given.get("hosts", ())))
+    with closing(DiskLogs(data_dir_of(given))) as stored:
+        if sentence := unmatched(selection, stored.logs()):
+            raise LogferryError(sentence)
         hosts = hosts_of((log, size) for log, size in stored.sizes() if selection.has_log(log))
-    if getattr(asked, "json", False):
+    if given.get("json"):
         print_result(hosts_as_json(hosts))
     else:
         print_result(hosts_as_table(hosts, now=round(time.time() * 1000), is_terminal=sys.stdout.isatty()))

@@ -1,18 +1,18 @@
 """`logferry sql`: answers a query in SQL over stored lines (the extra `logferry[sql]`)."""
 
-import argparse
 import csv
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any, Final
 
-from logferry.cli.command_line import EXIT_OK
+from logferry.cli.commands import EXIT_OK
 from logferry.cli.output import print_notice, print_result, shown_text, table
-from logferry.cli.reading.query import QueryLine
+from logferry.cli.parsing import RaisingParser
+from logferry.cli.reading.options import add_store, data_dir_of
 from logferry.config.units import size
 from logferry.errors import ConfigError
 from logferry.reading.disk_logs import DiskLogs
@@ -39,33 +39,27 @@ _MOST_ROWS: Final = 1000
 _LEAST_CELL_COLUMNS: Final = 20
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("query", nargs="?", metavar="QUERY", help="what to select from logs")
-    parser.add_argument(
-        "--output", metavar="WHAT", help="table, csv, or json: an object a line; default: table on a terminal, else csv"
+def parser() -> RaisingParser:
+    """Return the parser of the command line."""
+    made = RaisingParser("sql", "Answer a query in SQL over stored lines.", _EPILOG, usage="%(prog)s [options] QUERY")
+    add = made.add_argument
+    add("query", nargs="?", metavar="QUERY", help="what to select from logs")
+    add(
+        "--output", metavar="FORM", help="table, csv, or json: an object a line; default: table on a terminal, else csv"
     )
-    parser.add_argument("--memory", metavar="SIZE", default="512M", help="use at most this much memory; default 512M")
-    parser.add_argument(
-        "--external-access", action="store_true", help="let the query read and write other files, and use the network"
-    )
-
-
-_COMMAND_LINE: Final = QueryLine(
-    "sql",
-    "QUERY",
-    "Answer a query in SQL over stored lines. Reads the data folder of a server.",
-    _EPILOG,
-    _add_arguments,
-)
+    add("--memory", metavar="SIZE", help="use at most this much memory; default 512M")
+    add("--external-access", action="store_true", help="let the query use other files, and the network")
+    add_store(made)
+    return made
 
 
 def run(words: Sequence[str]) -> int:
     """Answer the query; return the exit code. Raises ConfigError, LogferryError and OSError."""
-    settings, asked = _COMMAND_LINE.start(words)
-    output, memory, text = _checked(asked)
-    reaches = getattr(asked, "external_access", False)
+    given = vars(parser().parse_args(list(words)))
+    output, memory, text = _checked(given)
+    reaches = bool(given.get("external_access"))
     with (
-        closing(DiskLogs(settings.data_dir)) as stored,
+        closing(DiskLogs(data_dir_of(given))) as stored,
         closing(Query(stored, memory_bytes=memory, may_reach_others=reaches)) as query,
     ):
         columns, batches = query.rows(text)
@@ -75,21 +69,21 @@ def run(words: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _checked(asked: argparse.Namespace) -> tuple[str, int, str]:
+def _checked(given: Mapping[str, Any]) -> tuple[str, int, str]:
     problems = []
-    output = getattr(asked, "output", None) or ("table" if sys.stdout.isatty() else "csv")
+    output = given.get("output") or ("table" if sys.stdout.isatty() else "csv")
     if output not in _OUTPUTS:
         problems.append(f"--output must be one of {', '.join(_OUTPUTS)}, not {output}")
     memory = 0
     try:
-        memory = _MEMORY.parse(asked.memory)
+        memory = _MEMORY.parse(given.get("memory", "512M"))
     except ValueError:
-        problems.append(f"--memory must be {_MEMORY.allowed}, not {asked.memory}")
-    if not getattr(asked, "query", None):
+        problems.append(f"--memory must be {_MEMORY.allowed}, not {given['memory']}")
+    if not given.get("query"):
         problems.append("QUERY is missing: what to select from logs")
     if problems:
         raise ConfigError(problems)
-    return output, memory, asked.query
+    return output, memory, str(given["query"])
 
 
 def _write_table(columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:

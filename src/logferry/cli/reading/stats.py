@@ -1,17 +1,24 @@
 """`logferry stats`: counts stored lines by minute, hour, level, host, file or pattern of their message."""
 
-import argparse
 import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
 
-from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK
-from logferry.cli.output import print_notice, print_problem, print_result
-from logferry.cli.reading.query import QueryLine, add_selection, looked_at, nothing_matches, selection_of, words_of
+from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
+from logferry.cli.output import print_notice, print_result, shown
+from logferry.cli.parsing import RaisingParser
+from logferry.cli.reading.options import (
+    add_selection,
+    add_store,
+    data_dir_of,
+    selection_of,
+    unmatched,
+    whole_number,
+)
 from logferry.cli.reading.stats_report import Screen, statistics_as_json, statistics_as_text
-from logferry.errors import ConfigError
+from logferry.errors import ConfigError, LogferryError
 from logferry.reading.disk_logs import DiskLogs
 from logferry.reading.statistics import By, Statistics, statistics_of
 
@@ -29,41 +36,56 @@ exit codes: 0 counted; 1 there is no store, or no such host or file; 2 the comma
 # Rows that are shown of the most frequent ones, unless -n says it.
 _MOST_ROWS: Final = 30
 
-
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--by", default="minute", metavar="WHAT", help=f"count by {words_of(by.value for by in By)}; default minute"
-    )
-    parser.add_argument("-n", "--rows", metavar="N", help="show N rows: the last ones, or the most frequent; 0 = all")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, with times in UTC")
-    add_selection(parser)
+_WORDS: Final = ", ".join(by.value for by in By)
 
 
-_COMMAND_LINE: Final = QueryLine(
-    "stats",
-    "[HOST ...]",
-    "Count stored lines. Reads the data folder of a server, also beside it.",
-    _EPILOG,
-    _add_arguments,
-)
+def parser() -> RaisingParser:
+    """Return the parser of the command line."""
+    made = RaisingParser("stats", "Count stored lines.", _EPILOG, usage="%(prog)s [options] [HOST ...]")
+    made.add_argument("hosts", nargs="*", metavar="HOST", help="the same as --host")
+    made.add_argument("--by", metavar="WHAT", help=f"count by {_WORDS} (default: minute)")
+    add_store(made)
+    add_selection(made)
+    add = made.add_argument_group("what is in them").add_argument
+    add("--text", action="append", metavar="TEXT", help="with this text; repeatable: with all of them")
+    add("--grep", metavar="REGEX", help="that this pattern of Python's re matches somewhere")
+    add("-v", "--invert", action="store_true", help="without what --text and --grep ask for, instead")
+    add = made.add_argument_group("how").add_argument
+    add("-n", "--rows", type=whole_number, metavar="N", help="the last N rows, or the N most frequent; 0: all")
+    add("--json", action="store_true", help="print the result as JSON, with times in UTC")
+    return made
 
 
 def run(words: Sequence[str]) -> int:
     """Count and print; return the exit code. Raises ConfigError, LogferryError and OSError."""
-    settings, asked = _COMMAND_LINE.start(words)
-    by, most = _by(asked), _most(asked)
-    selection = selection_of(asked)
-    with closing(DiskLogs(settings.data_dir)) as stored:
-        if missing := nothing_matches(stored, selection):
-            print_problem(missing, command="stats")
-            return EXIT_NOT_DELIVERED
+    given = vars(parser().parse_args(list(words)))
+    by = _by(given.get("by", By.MINUTE.value))
+    selection = selection_of(
+        given,
+        hosts=given.get("hosts", ()),
+        texts=tuple(given.get("text") or ()),
+        regex=given.get("grep") or "",
+        inverted=bool(given.get("invert")),
+    )
+    with closing(DiskLogs(data_dir_of(given))) as stored:
+        if sentence := unmatched(selection, stored.logs()):
+            raise LogferryError(sentence)
         statistics = statistics_of(stored, selection, by, with_patterns=selection.looks_inside)
-        if getattr(asked, "json", False):
+        most = given.get("rows")
+        if given.get("json"):
             print_result(statistics_as_json(statistics, most=most or None))
         else:
             _print_rows(statistics, most)
-            print_notice(looked_at(stored, statistics.lines))
+            print_notice(_looked_at(stored, statistics.lines))
         return EXIT_INCOMPLETE if stored.looked.unreadable else EXIT_OK
+
+
+def _looked_at(stored: DiskLogs, lines: int) -> str:
+    looked = stored.looked
+    parts = [f"{lines:,} lines counted", f"looked at {looked.bytes / 1e6:,.1f} MB of {looked.logs:,} logs"]
+    if looked.unreadable:
+        parts.append(f"{looked.unreadable} segments could not be read: {shown(looked.problem)}")
+    return ", ".join(parts)
 
 
 def _print_rows(statistics: Statistics, most: int | None) -> None:
@@ -82,18 +104,8 @@ def _screen() -> Screen:
     return Screen(columns)
 
 
-def _by(asked: argparse.Namespace) -> By:
-    word = str(getattr(asked, "by", By.MINUTE.value))
+def _by(word: str) -> By:
     try:
         return By(word.lower())
     except ValueError:
-        raise ConfigError([f"--by must be one of {words_of(by.value for by in By)}, not {word}"]) from None
-
-
-def _most(asked: argparse.Namespace) -> int | None:
-    text = getattr(asked, "rows", None)
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise ConfigError([f"-n must be a whole number, not {text}"])
-    return int(text)
+        raise ConfigError([f"--by must be one of {_WORDS}, not {shown(word)}"]) from None
