@@ -78,6 +78,7 @@ class TestLogs:
             "place": "1-990",
             "time": "2026-01-15T08:16:30.000Z",
             "received": "2026-01-15T08:16:30.000Z",
+            "received_after": None,
             "event_time": True,
             "host": "web-1",
             "file": "/var/log/app.log",

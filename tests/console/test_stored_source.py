@@ -145,6 +145,18 @@ class TestCounts:
         store_lines(store, "d", line("later", clock(61)), line("no time"), line("odd", clock(62), "CUSTOM"))
         assert self.counted(source, 60_000).rows == [[0, 5, 0, 25, 0, 0], [1, 0, 0, 2, 0, 1]]
 
+    def test_lines_in_unusual_forms_are_counted_one_by_one(self, store: DiskStore, source: StoredSource) -> None:
+        store_lines(
+            store,
+            "d",
+            b'{"timestamp": "2024-01-15T00:00:01,500+00:00", "level": "ERROR", "message": "order"}\n',
+            b'{"level": "WARN", "message": "say \\"hi\\"", "timestamp": "2024-01-15T00:00:01.999Z", "n": 1}\n',
+            b'{"level": "INFO", "message": "x", "timestamp": "1705276801"}\n',
+        )
+        assert self.counted(source, 1000, Query(hosts=("d",), since=START, until=START + HOUR)).rows == [
+            [1, 1, 1, 1, 0, 0]
+        ]
+
     def test_seconds_are_counted_by_line(self, source: StoredSource) -> None:
         assert self.counted(source, 10_000).rows == [[0, 2, 0, 8, 0, 0], [1, 1, 0, 9, 0, 0], [2, 2, 0, 8, 0, 0]]
 

@@ -1,8 +1,10 @@
 """Counts lines by time and level for the histogram: a chunk at a time where nothing in a line decides, else by line.
 
-Owns the buckets. What the compiled part counts, it counts by minute, so buckets of whole minutes take that way.
+Owns the buckets. Lines of one minute, or one second, and one level are counted together if buckets are whole minutes
+or seconds.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -17,6 +19,14 @@ from logferry.reading.selection import Selection
 from logferry.reading.stored import Chunk, StoredLogs
 
 _MINUTE_MS: Final = 60_000
+_SECOND_MS: Final = 1000
+
+# A record as our clients write it: the level, and the timestamp without the fraction of its seconds.
+_USUAL: Final = re.compile(
+    rb'^\{"level": "([^"\\]*+)", "message": "(?:[^"\\]++|\\.)*+", '
+    rb'"timestamp": "([^"\\.,]*:[0-9]{2}(?![0-9:]))(?:[.,][0-9]++)?+([^"\\.,]*+)"',
+    re.MULTILINE,
+)
 _OTHER: Final = LEVEL_CLASSES.index("other")
 _INDEX: Final = {level: number for number, level in enumerate(LEVEL_CLASSES)}
 
@@ -38,17 +48,12 @@ class LineCounts:
         self._matcher = Matcher(selection)
         self._counts: Counter[tuple[int, int]] = Counter()
         self._times: dict[tuple[bytes, int | None], int | None] = {}
-        # Minutes that are in the span in part. Lines of such a one, and lines without a time, are looked at one by one.
-        span = selection.span
-        ends = (span.since, span.until)
-        self._edges = {end // _MINUTE_MS * _MINUTE_MS for end in ends if end is not None and end % _MINUTE_MS}
-        self._by_minute = (
-            not selection.words
-            and not selection.texts
-            and selection.regex is None
-            and not bucket_ms % _MINUTE_MS
-            and not since % _MINUTE_MS
-        )
+        is_plain = not selection.words and not selection.texts and selection.regex is None
+        units = (unit for unit in (_MINUTE_MS, _SECOND_MS) if not bucket_ms % unit and not since % unit)
+        self._unit = next(units, 0) if is_plain else 0
+        # Units that are in the span in part. Lines of such a one, and lines without a time, are looked at one by one.
+        ends = (selection.span.since, selection.span.until)
+        self._edges = {end - end % self._unit for end in ends if end is not None and self._unit and end % self._unit}
 
     def run(self, stop: Callable[[], object]) -> Iterator[Rows]:
         """Yield what is counted so far, again and again; the last one is complete."""
@@ -65,31 +70,30 @@ class LineCounts:
         yield self._rows()
 
     def _count(self, chunk: Chunk) -> None:
-        if self._by_minute:
-            self._count_minutes(chunk)
-        else:
+        if not self._unit or not self._count_together(chunk):
             self._count_each(chunk)
+
+    def _count_together(self, chunk: Chunk) -> bool:
+        """Count the lines of each unit of time together; return whether that could be done."""
+        received = chunk.received(chunk.position).last
+        levels, unwanted = self._selection.levels, self._selection.unwanted_levels
+        found = []
+        for level, timestamp, count in _by_minute(chunk.data) if self._unit == _MINUTE_MS else _by_second(chunk.data):
+            time = self._time_of(timestamp, received)
+            if time is None or time in self._edges:
+                return False
+            name = level.decode("utf-8", "replace")
+            if (not levels or name.upper() in levels) and name.upper() not in unwanted:
+                found.append((time, _class_of(name.lower()), count))
+        for time, index, count in found:
+            self._add(time, index, count)
+        return True
 
     def _count_each(self, chunk: Chunk) -> None:
         lines = ChunkLines(chunk)
         for match in self._matcher.matches(chunk.data):
             line = lines.line(match.start, match.end, match.record)
             self._add(line.time, _class_of(match.record.level.lower()), 1)
-
-    def _count_minutes(self, chunk: Chunk) -> None:
-        received = chunk.received(chunk.position).last
-        levels, unwanted = self._selection.levels, self._selection.unwanted_levels
-        found = []
-        for key, count in count_lines(chunk.data, Part.LEVEL | Part.MINUTE).items():
-            level = key.level.decode("utf-8", "replace")
-            time = self._time_of(key.minute, received)
-            if time is None or time in self._edges:
-                self._count_each(chunk)
-                return
-            if (not levels or level.upper() in levels) and level.upper() not in unwanted:
-                found.append((time, _class_of(level.lower()), count))
-        for time, index, count in found:
-            self._add(time, index, count)
 
     def _time_of(self, minute: bytes, received: int | None) -> int | None:
         """Return what a timestamp means; one that many lines have is parsed once."""
@@ -111,6 +115,22 @@ class LineCounts:
         for (bucket, level), count in self._counts.items():
             rows.setdefault(bucket, [bucket, *[0] * len(LEVEL_CLASSES)])[level + 1] += count
         return [row for _, row in sorted(rows.items())]
+
+
+def _by_minute(lines: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Yield level, timestamp and number of the lines of each minute and level."""
+    for key, count in count_lines(lines, Part.LEVEL | Part.MINUTE).items():
+        yield key.level, key.minute, count
+
+
+def _by_second(lines: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Yield the same of each second; a line without a timestamp if some lines are not written in the usual way."""
+    pairs = _USUAL.findall(lines)
+    if len(pairs) != lines.count(b"\n"):
+        yield b"", b"", 1
+        return
+    for (level, clock, zone), count in Counter(pairs).items():
+        yield level, clock + zone, count
 
 
 def _class_of(level: str) -> int:

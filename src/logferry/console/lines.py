@@ -39,6 +39,7 @@ def of_line(line: Line) -> dict[str, Any]:
         "place": line.place,
         "time": utc(line.time),
         "received": utc(line.received),
+        "received_after": utc(line.received_after),
         "event_time": line.has_event_time,
         "host": line.host,
         "file": line.path,

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
 
 from logferry.console.counting import LineCounts
 from logferry.console.source import Counts, Line, Query, Stop, UnknownPlace
@@ -19,9 +18,6 @@ from logferry.reading.follow import POLL_S, Follower
 from logferry.reading.found import FoundLine
 from logferry.reading.search import search
 from logferry.reading.stored import place_at
-
-# When a line was received is shown if that is known to ten minutes.
-_EXACT_MS: Final = 600_000
 
 
 def search_lines(data_dir: Path, query: Query, stop: Stop, *, from_place: str, is_backward: bool) -> Iterator[Line]:
@@ -58,9 +54,9 @@ def follow_lines(data_dir: Path, query: Query, stop: Stop) -> Iterator[Line | No
 
 def as_line(line: FoundLine) -> Line:
     """Return a line that was found as the console shows it."""
-    first, last = line.received
-    received = last if first is not None and last is not None and last - first <= _EXACT_MS else None
-    return Line(str(line.place), line.log.host, line.log.path, line.time, received, line.has_event_time, line.data)
+    after, at_the_latest = line.received
+    log, place = line.log, str(line.place)
+    return Line(place, log.host, log.path, line.time, at_the_latest, line.has_event_time, line.data, after)
 
 
 @contextmanager

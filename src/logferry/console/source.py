@@ -92,7 +92,7 @@ class Query:
 class Line:
     """A stored line. `time` is when it happened, or else when it was received, in milliseconds.
 
-    `received` may be unknown.
+    It was received after `received_after`, at the latest at `received`, if that is known.
 
     `place` names the line in later questions; `content` is the stored record, without its newline.
     """
@@ -104,6 +104,7 @@ class Line:
     received: int | None
     has_event_time: bool
     content: bytes
+    received_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

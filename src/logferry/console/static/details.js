@@ -67,7 +67,8 @@ export class Details {
       return changes;
     };
     add("time", `${when(line.time)}.${String(new Date(line.time).getMilliseconds()).padStart(3, "0")}${line.event_time ? "" : " (when it was received: the line has none)"}`);
-    if (line.received) add("received", when(line.received));
+    const isExact = Date.parse(line.received) - Date.parse(line.received_after ?? line.received) < 600e3;
+    if (line.received) add("received", isExact ? when(line.received) : `between ${when(line.received_after)} and ${when(line.received)}`);
     if (line.level) add("level", line.level);
     for (const [name, value] of Object.entries(line.fields)) add(name, typeof value === "string" ? value : JSON.stringify(value));
     if (line.cut) add("", `cut: the whole line has ${size(line.bytes)} (Raw shows it)`);
