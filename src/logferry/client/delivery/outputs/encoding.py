@@ -1,11 +1,13 @@
 """How a batch is encoded for the wire: as JSON lines or frames of the plain protocol, or for the delivery extension."""
 
+import os
 import sys
 from collections.abc import Iterator
 from itertools import chain
 from typing import Protocol
 
 from logferry.client.delivery.outputs.unanswered_lines import unanswered_part
+from logferry.client.readers.stdin_content import NAME as STANDARD_INPUT
 from logferry.config import ShipSettings
 from logferry.model.batch import Batch
 from logferry.model.source import Source
@@ -79,7 +81,17 @@ class DeliveryEncoder:
 
 def open_line(source: Source) -> bytes:
     """Return the `open` message, which asks how far a source is stored."""
-    return control_line("open", source=source.id, path=text_of_name(source.path), known=source.committed)
+    return control_line("open", source=source.id, path=text_of_name(_full_path(source.path)), known=source.committed)
+
+
+def _full_path(path: str) -> str:
+    """Return the path by which the store keeps a file's lines: two services may both write `logs/app.log`."""
+    if path == STANDARD_INPUT:
+        return path
+    try:
+        return os.path.abspath(path)
+    except OSError:  # the working folder is gone
+        return path
 
 
 def window_line(batch: Batch, window: UnknownWindow) -> bytes:
