@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from logferry.console.lines import utc
 from logferry.console.source import Gap
 from tests.support.browser import PHONE, Browser, browser, picture
 from tests.support.console import Console, MemorySource, running_console
@@ -330,6 +331,18 @@ def test_the_token_comes_by_a_fragment_or_by_hand_and_stays_in_the_tab(source: M
 
 
 def test_tabs_show_hosts_proof_and_storage(console: Console, source: MemorySource, chromium: Browser) -> None:
+    said = {"version": "1.2", "unread_bytes": 4000, "unacked_bytes": 96, "waits_for": "<the server>"}
+    now = time.time()
+    source.clients = {
+        "db-1": {**said, "at": utc(round(now * 1000)), "behind_since": utc(round(now * 1000) - 60_000)},
+        "web-1": {**said, "at": utc(round(now * 1000)), "behind_since": None},
+        "web-2": {**said, "at": utc(round(now * 1000) - 900_000), "behind_since": None},
+    }
+    with chromium.page(f"{console.url}?tab=hosts") as page:
+        shows(page, "1.2, just now: <the server>")
+        found = [row.inner_text() for row in page.query_selector_all("#view-hosts tbody td:nth-child(6)")]
+        assert found[0].startswith("4.0 KiB, since ")
+        assert found[1:] == ["none", "not known", "not known"]
     with chromium.page(f"{console.url}?tab=proof") as page:
         page.wait_for_selector(".card.good")
         picture(page, "console-proof")

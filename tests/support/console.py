@@ -51,6 +51,7 @@ class MemorySource:
         self.slow_s = 0.0
         self.damaged = 0
         self.checked_at = START_MS
+        self.clients: dict[str, dict[str, object]] = {}
         self.failure: Exception | None = None
         self.running = 0  # searches and tails that have begun and not ended
 
@@ -67,7 +68,10 @@ class MemorySource:
         if self.failure:
             raise self.failure
         return [
-            HostInfo(host, len(paths), len(own), sum(len(line.content) for line in own), own[0].time, own[-1].time)
+            HostInfo(
+                *(host, len(paths), len(own), sum(len(line.content) for line in own), own[0].time, own[-1].time),
+                client=self.clients.get(host, {}),
+            )
             for host in sorted({line.host for line in self.lines})
             if (own := [line for line in self.lines if line.host == host]) and (paths := {line.path for line in own})
         ]

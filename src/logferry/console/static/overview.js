@@ -40,8 +40,8 @@ async function hosts({ go, signal }) {
   const { hosts: found } = await api.get("/hosts", {}, { signal });
   const now = Date.now();
   const lines = found.reduce((sum, host) => sum + host.lines, 0);
-  const known = found.filter((host) => host.client.at);
-  const late = known.filter((host) => host.client.unread_bytes + host.client.unacked_bytes > 0);
+  const known = found.filter((host) => isPresent(host.client, now));
+  const late = known.filter((host) => host.client.behind_since);
   const quiet = found.filter((host) => now - Date.parse(host.last_received) > 3600e3);
   return [
     el(
@@ -56,10 +56,10 @@ async function hosts({ go, signal }) {
     table(
       "Hosts",
       "",
-      [["Host"], ["Last line"], ["Files", "n less"], ["Lines", "n"], ["Bytes", "n less"], ["Unshipped", "n"], ["Client", "less"]],
+      [["Host"], ["Last line"], ["Files", "n less"], ["Lines", "n"], ["Bytes", "n less"], ["Behind", "n"], ["Client", "less"]],
       found.map((host) => {
         const { client } = host;
-        const unshipped = client.at ? client.unread_bytes + client.unacked_bytes : null;
+        const unshipped = client.unread_bytes + client.unacked_bytes;
         return el(
           "tr",
           {},
@@ -68,13 +68,16 @@ async function hosts({ go, signal }) {
           cell(number(host.files), "n less"),
           cell(number(host.lines), "n"),
           cell(size(host.bytes), "n less"),
-          el("td", { class: "n" }, unshipped === null ? "not known" : unshipped ? size(unshipped) : badge("good", "none")),
+          el("td", { class: "n" }, !isPresent(client, now) ? "not known" : client.behind_since ? `${size(unshipped)}, since ${when(client.behind_since)}` : badge("good", "none")),
           el("td", { class: "less" }, client.at ? `${visible(client.version)}, ${ago(client.at, now)}${client.waits_for ? `: ${visible(client.waits_for)}` : ""}` : "not known"),
         );
       }),
     ),
   ];
 }
+
+// Clients say how they are once a minute: what one said long ago says nothing about now.
+const isPresent = (client, now) => Boolean(client.at) && now - Date.parse(client.at) < 300e3;
 
 async function proof({ go, signal }) {
   const found = await api.get("/proof", {}, { signal });
