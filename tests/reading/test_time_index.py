@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from logferry.model.event_times import LOCAL, NO_TIMES, NONE, UNREAD_TIMES, YEARLESS, ZONED
+from logferry.reading import disk_logs
 from logferry.reading.search import search
 from logferry.reading.selection import Selection
 from logferry.reading.stored import Received, Span
@@ -125,6 +128,27 @@ def test_a_search_for_a_time_reads_only_the_parts_that_may_have_it(tmp_path: Pat
             assert oldest.received == Received(NOON, NOON)
         (last,) = [indexed for indexed in ranges_of(tmp_path, size) if indexed.last is None]
         assert last.received_from == NOON + 11 * HOUR_MS
+
+
+def test_the_last_lines_come_without_the_whole_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_logs, "_LAST_ROWS", 1)
+    now, count, stored = [NOON], 80, Stored()
+    with opened(tmp_path, now_ms=lambda: now[0]) as store:
+        for number in range(count):
+            now[0] = NOON + number * 31_000
+            store.submit(delivery(line(f"{number}", more="x" * 1000)), stored)
+            wait_until(lambda number=number: len(stored.deliveries) > number, "stored")  # type: ignore[misc]
+        with looking(tmp_path) as logs:
+            (log,) = logs.logs()
+            (last, *others) = logs.chunks(log, backward=True)
+            assert 0 < last.position < last.end - 5000
+            assert len(last.marks) < count
+            assert b"".join(chunk.data for chunk in (*reversed(others), last)) == b"".join(
+                chunk.data for chunk in logs.chunks(log)
+            )
+            assert [int(each) for each in found(logs, reverse=True)] == list(range(count))[::-1]
+            ends = [each.received.last for each in search(logs, Selection())]
+            assert ends[:-1] == [NOON + number * 31_000 for number in range(count - 1)]
 
 
 def ranges_of(data_dir: Path, size: int) -> Sequence[IndexedRange]:

@@ -4,6 +4,7 @@ Takes what is committed from the ledger, in short transactions, and reads the fi
 """
 
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,7 @@ from logferry.reading.stored import (
     Looked,
     MayMatch,
     Place,
+    Received,
     Span,
     UnknownPlace,
     standard_chunk,
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
 _NOT_THERE: Final = "there is no line at this place in the store: retention may have deleted it"
 
 _MOST_LACKING: Final = 1000
+
+# Of the time index, for the last lines of a log. It may have hundreds.
+_LAST_ROWS: Final = 4
 
 # A loss is noted some time after the lines around it were written.
 _NOTED_LATER_MS: Final = 60_000
@@ -111,7 +116,7 @@ class DiskLogs:
             for piece in reversed(pieces) if backward else pieces:
                 read = self._reader.backward if backward else self._reader.forward
                 for position, data in read(piece, chunk_bytes, may_match):
-                    yield Chunk(log, row.path, position, data, piece.marks)
+                    yield Chunk(log, row.path, position, data, _marks_of(piece, position, position + len(data)))
 
     def pieces(self, log: Log, span: Span = EVER) -> Iterator[Piece]:
         """Yield where the lines of a log are, oldest first, without reading them: for `bytes_of`."""
@@ -174,21 +179,31 @@ class DiskLogs:
                 return
             rows = rows[: index + 1] if backward else rows[index:]
         for row in reversed(rows) if backward else rows:
-            stretches = stretches_of(row, self._entries(row, span))
-            if ranges is not None:
-                stretches = within_ranges(stretches, ranges.get(row.id, ()))
-            if at is not None and row.path == at.segment:
-                limits = (0, at.position) if backward else (at.position, row.bytes)
-                stretches = within_ranges(stretches, [limits])
-            yield row, stretches
+            for stretches in self._indexed(row, span, backward=backward):
+                if ranges is not None:
+                    stretches = within_ranges(stretches, ranges.get(row.id, ()))
+                if at is not None and row.path == at.segment:
+                    limits = (0, at.position) if backward else (at.position, row.bytes)
+                    stretches = within_ranges(stretches, [limits])
+                yield row, stretches
 
-    def _entries(self, row: SegmentRow, span: Span) -> Sequence[TimeEntry]:
-        """Return the time index of a segment, if any of its lines may be in a span."""
+    def _indexed(self, row: SegmentRow, span: Span, *, backward: bool) -> Iterator[Sequence[Stretch]]:
+        """Yield the stretches of a segment by its time index; the last ones first if the last lines are asked for."""
         if not any(span.meets(stretch.first, stretch.last) for stretch in stretches_without_index(row)):
-            return ()
+            yield stretches_without_index(row)
+            return
+        begin = row.bytes
+        if backward and span == EVER:
+            last = self._entries(row, last_rows=_LAST_ROWS)
+            begin = last[0].position if last else 0
+            yield within_ranges(stretches_of(row, last), [(begin, row.bytes)])
+        if begin:
+            yield within_ranges(stretches_of(row, self._entries(row)), [(0, begin)])
+
+    def _entries(self, row: SegmentRow, *, last_rows: int | None = None) -> Sequence[TimeEntry]:
         with self._door.opened(kept=True) as ledger:
             now = ledger.segment_at(row.path)
-            return ledger.times_of(row.id) if now and now.id == row.id else ()
+            return ledger.times_of(row.id, last_rows=last_rows) if now and now.id == row.id else ()
 
     def _now(self, row: SegmentRow) -> SegmentRow | None:
         with self._door.opened(kept=True) as ledger:
@@ -202,6 +217,12 @@ class DiskLogs:
             return day_of(row.path).last
         last = day_of(row.path).last  # a file is also changed by compression and repairs
         return changed if last is None else min(changed, last)
+
+
+def _marks_of(piece: Piece, start: int, end: int) -> Sequence[tuple[int, Received]]:
+    """Return when the lines in `[start, end)` were received: a large segment has thousands of marks."""
+    first = bisect_right(piece.marks, start, key=lambda mark: mark[0]) - 1
+    return piece.marks[max(first, 0) : bisect_left(piece.marks, end, key=lambda mark: mark[0])]
 
 
 def _is_shared(listed: ListedLog) -> bool:

@@ -102,15 +102,15 @@ def _offset_ms(minute: int, zone: datetime.tzinfo | None, fold: int = 0) -> int:
 
 
 def _most_offset_ms(ms: int, zone: datetime.tzinfo | None) -> int:
-    return max(_offsets_around(ms // _MINUTE_MS, zone))
+    return max(_offsets_around(ms // _DAY_MS, zone))
 
 
 def _least_offset_ms(ms: int, zone: datetime.tzinfo | None) -> int:
-    return min(_offsets_around(ms // _MINUTE_MS, zone))
+    return min(_offsets_around(ms // _DAY_MS, zone))
 
 
-@lru_cache(4096)
-def _offsets_around(minute: int, zone: datetime.tzinfo | None) -> tuple[int, ...]:
-    """Return the offsets of the day before, of the time itself and of the day after: clocks may change in between."""
-    day = _DAY_MS // _MINUTE_MS
-    return tuple(_offset_ms(minute + days * day, zone, fold) for days in (-1, 0, 1) for fold in (0, 1))
+@lru_cache(1024)
+def _offsets_around(day: int, zone: datetime.tzinfo | None) -> tuple[int, ...]:
+    """Return the offsets of a day, of the one before it and of the one after: clocks may change in between."""
+    begins = (each * _DAY_MS // _MINUTE_MS for each in range(day - 1, day + 3))
+    return tuple(_offset_ms(minute, zone, fold) for minute in begins for fold in (0, 1))

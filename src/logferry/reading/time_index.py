@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from logferry.model.event_times import NONE
+from logferry.model.event_times import NONE, EventTimes
 from logferry.reading.event_times import exact_range
 from logferry.server.storage.disk.ledger.packed_times import TimeEntry
 
@@ -67,17 +67,22 @@ def _ranges(size: int, entries: Iterable[TimeEntry], zone: datetime.tzinfo | Non
         if entry.position > size:  # recorded since
             break
         before, after = _in_order(received, entry.received)
-        kinds, low, high = entry.times
-        found = IndexedRange(position, entry.position, before, after)
-        if kinds == NONE:
-            found = found._replace(first=before, last=after)
-        elif kinds and before is not None and (times := exact_range(kinds, low, high, (before, after), zone)):
-            has_others = bool(kinds & NONE)
-            first, last = (min(times[0], before), max(times[1], after)) if has_others else times
-            found = found._replace(first=first, last=last)
-        yield found
+        yield IndexedRange(position, entry.position, before, after, *_limits(entry.times, before, after, zone))
         position, received = entry.position, entry.received
     yield IndexedRange(position, size, received)
+
+
+def _limits(
+    times: EventTimes, before: int | None, after: int, zone: datetime.tzinfo | None
+) -> tuple[int | None, int | None]:
+    """Return the first and the last time of lines with these event times that were received between two times."""
+    kinds, low, high = times
+    if kinds == NONE:
+        return before, after
+    if not kinds or before is None or (found := exact_range(kinds, low, high, (before, after), zone)) is None:
+        return None, None
+    first, last = found
+    return (min(first, before), max(last, after)) if kinds & NONE else found
 
 
 def _in_order(one: int | None, other: int) -> tuple[int | None, int]:

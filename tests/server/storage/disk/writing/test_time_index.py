@@ -51,7 +51,7 @@ class Segment:
     @property
     def entries(self) -> list[TimeEntry]:
         """What was recorded, without the beginnings of rows."""
-        return [entry for first, data in sorted(self.rows.items()) for entry in list(unpacked(first, data))[1:]]
+        return [entry for first, data in sorted(self.rows.items()) for entry in unpacked(first, data)[1:]]
 
     @property
     def places(self) -> list[tuple[int, int]]:

@@ -13,13 +13,14 @@ Numbers are unsigned LEB128; differences of times, which may be negative, are zi
 Unix time. Each row is read by itself. Positions rise; times may not, because clocks are set back. Owns nothing else.
 """
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from logferry.model.event_times import NO_TIMES, NONE, TIMED, UNREAD, EventTimes
 
-# Numbers of 64 bits, and their differences.
-_MAX_NUMBER_BYTES: Final = 10
+# Far more than a store makes: the time that reading a forged row takes is bounded.
+_MAX_ROW_BYTES: Final = 4096
+
+_LAST_BYTE: Final = 0x7F
 _ALL_KINDS: Final = NONE | TIMED | UNREAD
 
 
@@ -49,50 +50,49 @@ def packed(entry: TimeEntry, *, position: int, received: int, smallest: int) -> 
     return data + _number(_zigzag(low - smallest)) + _number(high - low) if has_one_kind(kinds) else data
 
 
-def unpacked(first: int, data: bytes) -> Iterator[TimeEntry]:
-    """Yield the beginning of a row as an entry without lines, and its entries. Raises ValueError if it is damaged."""
-    numbers = _Numbers(data)
-    received = smallest = _unzigzag(numbers.next())
+def unpacked(first: int, data: bytes) -> list[TimeEntry]:
+    """Return the beginning of a row as an entry without lines, and its entries. Raises ValueError if it is damaged."""
+    numbers = iter(_numbers(data))
+    received = smallest = _unzigzag(next(numbers, 0))
     position = first
-    yield TimeEntry(position, received, NO_TIMES)
-    while numbers.has_more:
-        position += numbers.next()
-        received += _unzigzag(numbers.next())
-        kinds = numbers.next()
-        if kinds > _ALL_KINDS:
-            raise ValueError("unknown kinds of times")
-        _, low, high = NO_TIMES
-        if has_one_kind(kinds):
-            low = smallest = smallest + _unzigzag(numbers.next())
-            high = low + numbers.next()
-        yield TimeEntry(position, received, (kinds, low, high))
+    entries = [TimeEntry(position, received, NO_TIMES)]
+    try:
+        for size in numbers:
+            position += size
+            received += _unzigzag(next(numbers))
+            kinds = next(numbers)
+            if kinds > _ALL_KINDS:
+                raise ValueError("unknown kinds of times")
+            if has_one_kind(kinds):
+                smallest += _unzigzag(next(numbers))
+                entries.append(TimeEntry(position, received, (kinds, smallest, smallest + next(numbers))))
+            else:
+                entries.append(TimeEntry(position, received, (kinds, *NO_TIMES[1:])))
+    except StopIteration:
+        raise ValueError("an entry does not end") from None
+    return entries
 
 
-class _Numbers:
-    """Reads one number after the other."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    @property
-    def has_more(self) -> bool:
-        return self._at < len(self._data)
-
-    def next(self) -> int:
-        number = 0
-        for place, byte in enumerate(self._data[self._at : self._at + _MAX_NUMBER_BYTES]):
-            number |= (byte & 0x7F) << (7 * place)
-            if byte < 0x80:
-                self._at += place + 1
-                return number
+def _numbers(data: bytes) -> list[int]:
+    """Return all numbers of a row: the flags of kinds are one, too."""
+    if not data or data[-1] > _LAST_BYTE or len(data) > _MAX_ROW_BYTES:
         raise ValueError("a number does not end")
+    numbers = []
+    number = shift = 0
+    for byte in data:
+        if byte > _LAST_BYTE:
+            number |= (byte & _LAST_BYTE) << shift
+            shift += 7
+        else:
+            numbers.append(number | byte << shift)
+            number = shift = 0
+    return numbers
 
 
 def _number(value: int) -> bytes:
     data = bytearray()
-    while value > 0x7F:
-        data.append(value & 0x7F | 0x80)
+    while value > _LAST_BYTE:
+        data.append(value & _LAST_BYTE | 0x80)
         value >>= 7
     data.append(value)
     return bytes(data)

@@ -19,14 +19,14 @@ class TimeRows(CheckedRows):
         if rows:
             self._database.executemany("INSERT OR REPLACE INTO times (segment, first, data) VALUES (?, ?, ?)", rows)
 
-    def times_of(self, segment: int) -> list[TimeEntry]:
+    def times_of(self, segment: int, *, last_rows: int | None = None) -> list[TimeEntry]:
         """Return the entries of a segment, in the order of positions; none if any of its rows is damaged.
 
-        Entries without lines, one at the beginning of each row, say when what follows began to be received.
-        Raises OSError.
+        Entries without lines, one at the beginning of each row, say when what follows began to be received. With
+        `last_rows`, return those of the last rows. Raises OSError.
         """
         try:
-            return self._times_of(segment)
+            return self._times_of(segment, last_rows=last_rows)
         except ValueError:
             return []
 
@@ -35,11 +35,12 @@ class TimeRows(CheckedRows):
         entries = self._times_of(segment)
         return entries[-1].position if entries else 0
 
-    def _times_of(self, segment: int) -> list[TimeEntry]:
+    def _times_of(self, segment: int, *, last_rows: int | None = None) -> list[TimeEntry]:
         if self.version < _SINCE_VERSION:
             return []
         entries: list[TimeEntry] = []
-        for first, data in self._query("SELECT first, data FROM times WHERE segment = ? ORDER BY first", (segment,)):
+        query = "SELECT first, data FROM times WHERE segment = ? ORDER BY first DESC LIMIT ?"
+        for first, data in reversed(self._query(query, (segment, -1 if last_rows is None else last_rows))):
             if type(first) is not int or type(data) is not bytes:
                 raise ValueError("a row has values that no store has written")
             if entries and first < entries[-1].position:
