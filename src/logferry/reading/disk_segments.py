@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,6 +21,9 @@ from logferry.server.storage.disk.ledger.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
 
 _MAX_OPEN: Final = 32
+
+# Of compressed segments, this many keep a decompressed member or two in memory.
+_MAX_KEEPING: Final = 8
 
 # Without a time index, an event counts as no later than this after its receipt.
 _CLOCKS_DIFFER_MS: Final = 24 * 3600 * 1000
@@ -205,6 +209,8 @@ class SegmentReader:
             content = self._open[row.path] = any_form(self._root / row.path, row.compression)
         else:
             self._open.move_to_end(row.path)
+        for other in islice(self._open.values(), max(0, len(self._open) - _MAX_KEEPING)):
+            other.let_go()
         return content
 
     def _note(self, row: SegmentRow, problem: str) -> None:

@@ -62,6 +62,9 @@ class _OpenFile:
         self.size = self.file_size
         self.bytes_read = 0
 
+    def let_go(self) -> None:
+        """Keep nothing in memory."""
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         if self._descriptor >= 0:
@@ -150,6 +153,10 @@ class CompressedBytes(_OpenFile):
         if kept.unread <= 0:
             del self._kept[found]
         return data
+
+    def let_go(self) -> None:
+        """Keep no member in memory."""
+        self._kept.clear()
 
     def surplus(self, size: int) -> int:
         """See SegmentBytes."""
