@@ -785,3 +785,20 @@ def test_e23_a_notice_that_comes_with_another_answer_is_kept_for_the_next_reader
     assert client.has_answers
     assert client.receive_data(b"") == [DamageNotice("s1"), DamageNotice("s2")]
     assert not client.has_answers
+
+
+def test_under_pressure_a_step_ends_before_a_batch_begins_to_inflate() -> None:
+    """Whoever waits for memory must be asked first: a step alone inflates to 256 KiB."""
+    server = DeliveryServerProtocol(max_batch_bytes=1 << 20, max_inflated_bytes=1 << 20)
+    server.inflates_at_once = False
+    payload = b'{"level":"INFO","message":"x"}\n' * 1000
+    body = gzip.compress(payload)
+    header = {"source": "s", "start": 0, "end": 1 << 20, "lines": 1000, "bytes": len(body), "encoding": "gzip"}
+    message = json.dumps({"logferry": "batch", **header, "crc32": zlib.crc32(payload)}).encode() + b"\n" + body
+    server.sources["s"] = True
+    assert server.receive_data(message) == []
+    assert server.is_inflating
+    assert (server.rest_bytes, server.unjudged_bytes) == (len(payload), len(body))
+    (request,) = server.next_requests()
+    assert isinstance(request, BatchRequest)
+    assert request.payload == payload

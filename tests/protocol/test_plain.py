@@ -524,3 +524,14 @@ def test_a_server_understands_what_a_client_writes_and_the_client_its_acks(
     events = decode(sender.pieces(payload, 10), limits=LIMITS)
     assert events == [Lines(payload, 10)]
     assert sender.receive_data(ACK_OK * 10) == [Acked(10)]
+
+
+def test_under_pressure_a_step_ends_before_a_frame_begins_to_inflate() -> None:
+    """See test_delivery.py."""
+    protocol = server()
+    protocol.inflates_at_once = False
+    payload = numbered_lines(100)
+    assert protocol.receive_data(frame(payload)) == []
+    assert protocol.is_inflating
+    assert protocol.rest_bytes == len(payload)
+    assert protocol.next_events() != []

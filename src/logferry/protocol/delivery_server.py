@@ -32,6 +32,7 @@ class DeliveryServerProtocol:
         self._data = b""  # unparsed from `_position` on, after a step that ended before all was parsed
         self._position = 0
         self._is_broken = False
+        self.inflates_at_once = True  # otherwise a step ends where a message would begin to inflate
         self.step = Allowance()  # what is left of the last step
         self.sources: dict[str, bool] = {}  # those that the client has opened; True once the session has admitted them
 
@@ -102,6 +103,7 @@ class DeliveryServerProtocol:
         requests: list[Request] = []
         self.step = allowance = Allowance()
         while (self._bulk or position < len(data)) and not allowance.is_used_up:
+            before = self._bulk
             if self._bulk:
                 request: Request | None = self._open(self._bulk, allowance)
             elif self._header:
@@ -114,6 +116,8 @@ class DeliveryServerProtocol:
             if isinstance(request, Violation | End):
                 self.discard()
                 return requests
+            if self._bulk is not before and self.is_inflating and not self.inflates_at_once:
+                break
         if position < len(data):
             self._data, self._position = data, position
         return requests

@@ -93,6 +93,7 @@ class PlainServerProtocol:
         self._skip_bytes = 0  # of a refused frame, still to be discarded
         self._skip_line = False  # discard until the newline that ends a refused line
         self._broken = False
+        self.inflates_at_once = True  # otherwise a step ends where a frame would begin to inflate
         self.step = Allowance()  # what is left of the last step
         self._is_guarding = True  # until a line that may be stored, the client may be a stranger
 
@@ -169,6 +170,8 @@ class PlainServerProtocol:
                 self._inflate(self._inflation, events, allowance)
             elif self._data:
                 self._parse(events, allowance)
+                if self._inflation and not self.inflates_at_once:
+                    break
             else:
                 arrived = bytes(self._arrived)
                 self._arrived.clear()

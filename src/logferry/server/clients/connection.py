@@ -358,6 +358,7 @@ class Connection(asyncio.Protocol):
         if scheduler.is_pass_full(self.party) and not self.memory.has_turn and self._may_take_long(data):
             self._leave_to_turn(data)
             return
+        session.inflate_at_once(is_allowed=not self.memory.is_under_pressure)
         self.answering.gather()
         turn = session.take(data)
         self.answering.release()
@@ -429,6 +430,7 @@ class Connection(asyncio.Protocol):
             return
         elif self._session.has_more:
             self.memory.defer(0)
+            self._session.inflate_at_once(is_allowed=not self.memory.is_under_pressure)
             self.answering.gather()
             turn = self._session.take_more()
             self.answering.release()

@@ -260,6 +260,11 @@ class MemoryAccount:
         """Whether the client delivers what it begins."""
         return self.delivered >= _PROVEN_BYTES
 
+    @property
+    def is_under_pressure(self) -> bool:
+        """Whether all clients together hold too much."""
+        return self._budget.is_tight
+
     def may_grow(self, size: int) -> bool:
         """Whether the client's message may be inflated now, to `size` bytes more.
 

@@ -137,6 +137,9 @@ class Session(Protocol):
     def rest_bytes(self) -> int:
         """How many bytes more a message may inflate to."""
 
+    def inflate_at_once(self, *, is_allowed: bool) -> None:
+        """Say whether a message that is complete may begin to inflate before `is_inflating` is asked."""
+
     @property
     def open_sources(self) -> int:
         """How many sources the client has opened."""
@@ -194,6 +197,8 @@ class Buffering(Protocol):
     @property
     def rest_bytes(self) -> int: ...
 
+    inflates_at_once: bool
+
     def is_continued_by(self, data: bytes) -> bool: ...
 
 
@@ -227,6 +232,9 @@ class SessionOver(Generic[ProtocolObject]):
     def rest_bytes(self) -> int:
         return self._protocol.rest_bytes
 
+    def inflate_at_once(self, *, is_allowed: bool) -> None:
+        self._protocol.inflates_at_once = is_allowed
+
     def is_continued_by(self, data: bytes) -> bool:
         return self._protocol.is_continued_by(data)
 
@@ -248,6 +256,9 @@ class UnknownProtocol:
     def take(self, data: bytes) -> Turn:
         """See Session; likewise below."""
         return NOTHING
+
+    def inflate_at_once(self, *, is_allowed: bool) -> None:
+        pass
 
     def is_continued_by(self, data: bytes) -> bool:
         return False
