@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 11
+_INTERFACE: Final = 12
 
 
 class Compiled(Protocol):
@@ -84,6 +84,12 @@ class Compiled(Protocol):
 
     def docker_contents(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, bytes, bytes, int]:
         """Do as `cri_contents` does, with lines in the docker format. No content has a newline inside."""
+
+    def cri_are_whole(self, data: bytes, /) -> bool:
+        """Return whether it is certain that no line in the cri format is a part other than the last."""
+
+    def docker_are_whole(self, data: bytes, /) -> bool:
+        """Do the same with lines in the docker format."""
 
     def with_runtime(
         self, payload: bytes, marks: bytes, with_own_keys: Callable[[bytes, bytes, bytes], bytes], /

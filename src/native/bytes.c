@@ -44,3 +44,22 @@ count_newlines(const byte *at, const byte *end)
         count += *at == '\n';
     return count;
 }
+
+const byte *
+place_of_text(const byte *at, const byte *end, const char *text, Py_ssize_t size)
+{
+#if defined(__SSE2__)
+    const __m128i first = _mm_set1_epi8(text[1]), last = _mm_set1_epi8(text[size - 1]);
+    for (; end - at >= 16 + size; at += 16) {
+        __m128i firsts = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(at + 1)), first);
+        __m128i lasts = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(at + size - 1)), last);
+        for (unsigned mask = (unsigned)_mm_movemask_epi8(_mm_and_si128(firsts, lasts)); mask; mask &= mask - 1)
+            if (!memcmp(at + __builtin_ctz(mask), text, (size_t)size))
+                return at + __builtin_ctz(mask);
+    }
+#endif
+    for (; end - at >= size; at++)
+        if (*at == (byte)*text && !memcmp(at, text, (size_t)size))
+            return at;
+    return NULL;
+}

@@ -51,4 +51,10 @@ find_special(const byte *at, const byte *end)
 /* Return how many newlines there are. */
 Py_ssize_t count_newlines(const byte *at, const byte *end);
 
+/* Return where a text of at least two bytes occurs first; NULL if it does not. Its second and its last byte are looked for
+ * in 16 places at a time. */
+const byte *place_of_text(const byte *at, const byte *end, const char *text, Py_ssize_t size);
+
+#define OCCURS(at, end, text) (place_of_text((at), (end), (text), sizeof(text) - 1) != NULL)
+
 #endif

@@ -130,6 +130,30 @@ put_unescaped(byte *out, const byte **from, const byte *newline)
     }
 }
 
+/* Copy up to the next backslash, and return the position after it; NULL if another byte that JSON escapes comes first. What
+ * is written is never longer than what was read of all lines, so there is room for 16 bytes wherever so many can be read. */
+static inline const byte *
+copy_unescaped(byte **to, const byte *at, const byte *newline)
+{
+    byte *out = *to;
+#if defined(__SSE2__)
+    for (; newline - at >= 16; at += 16, out += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+        unsigned mask = special_mask(bytes);
+        _mm_storeu_si128((__m128i *)out, bytes);
+        if (mask) {
+            at += __builtin_ctz(mask);
+            *to = out + __builtin_ctz(mask);
+            return *at == '\\' ? at + 1 : NULL;
+        }
+    }
+#endif
+    while (at < newline && !is_special(*at))
+        *out++ = *at++;
+    *to = out;
+    return at < newline && *at == '\\' ? at + 1 : NULL;
+}
+
 static int
 take_docker(const byte *line, const byte *newline, RuntimeLine *found, byte **to)
 {
@@ -138,12 +162,12 @@ take_docker(const byte *line, const byte *newline, RuntimeLine *found, byte **to
     if (!at)
         return 0;
     for (;;) {
-        const byte *special = find_special(at, newline);
-        if (special == newline || *special != '\\')
+        if (!(at = copy_unescaped(&out, at, newline)))
             return 0;
-        memcpy(out, at, (size_t)(special - at));
-        out += special - at;
-        at = special + 1;
+        if (*at == '"') {
+            *out++ = *at++;
+            continue;
+        }
         const byte *end = SKIP(at, newline, "r\\n\"");
         if (!end)
             end = SKIP(at, newline, "n\"");
@@ -237,4 +261,46 @@ PyObject *
 docker_contents(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     return with_lines(arguments, take_docker_contents);
+}
+
+/* Whether no line may be a part other than the last: PartSyntax in rendering/partial_lines.py. */
+typedef int (*HasNoParts)(const byte *at, const byte *end);
+
+static int
+cri_lines_are_whole(const byte *at, const byte *end)
+{
+    return !OCCURS(at, end, "stdout P") && !OCCURS(at, end, "stderr P");
+}
+
+static int
+docker_lines_are_whole(const byte *at, const byte *end)
+{
+    static const char behind[] = "\",\"stream\":\"";
+    for (const byte *begin = at; (at = place_of_text(at, end, behind, sizeof behind - 1)); at++)
+        if (at - begin < 2 || at[-1] != 'n' || at[-2] != '\\' || (at - begin > 2 && at[-3] == '\\'))
+            return 0;
+    return 1;
+}
+
+static PyObject *
+are_whole(PyObject *arguments, HasNoParts has_no_parts)
+{
+    Py_buffer data;
+    if (!PyArg_ParseTuple(arguments, "y*", &data))
+        return NULL;
+    int found = has_no_parts(data.buf, (const byte *)data.buf + data.len);
+    PyBuffer_Release(&data);
+    return PyBool_FromLong(found);
+}
+
+PyObject *
+cri_are_whole(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    return are_whole(arguments, cri_lines_are_whole);
+}
+
+PyObject *
+docker_are_whole(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    return are_whole(arguments, docker_lines_are_whole);
 }

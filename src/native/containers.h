@@ -11,6 +11,8 @@
 
 PyObject *cri_contents(PyObject *module, PyObject *arguments);
 PyObject *docker_contents(PyObject *module, PyObject *arguments);
+PyObject *cri_are_whole(PyObject *module, PyObject *arguments);
+PyObject *docker_are_whole(PyObject *module, PyObject *arguments);
 PyObject *with_runtime(PyObject *module, PyObject *arguments);
 
 #endif

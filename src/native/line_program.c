@@ -158,6 +158,7 @@ fill_records(LineProgram *program, const Py_buffer *kinds, const Py_buffer *piec
         for (Py_ssize_t k = range[0]; k < range[1]; k++) {
             const Piece *piece = program->pieces + k;
             kind->variable_pieces += piece->kind == PUT_GROUP || piece->kind == PUT_MAYBE;
+            kind->fixed_size += piece->kind == PUT_EACH ? COPIED : 0;
             kind->fixed_size += piece->texts[1];
             if (piece->kind == PUT_MAYBE)
                 kind->fixed_size += (Py_ssize_t)piece->texts[3] + piece->texts[5];

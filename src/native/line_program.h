@@ -24,11 +24,17 @@ typedef struct {
     uint32_t texts[8]; /* offset, size, ... */
 } Piece;
 
-/* What a function of Python has returned for a text. Texts that are longer than this are not kept. */
+/* What a function of Python has returned for a text. Texts that are longer than this are not kept; of what is longer than
+ * COPIED bytes, there is no copy here. */
+enum { COPIED = 32 };
+
 typedef struct {
     PyObject *value; /* bytes; NULL: nothing is kept here */
+    uint64_t head;   /* the first bytes of the text, and zeros */
     byte size;
     byte text[47];
+    byte value_size; /* 0: there is no copy of the value */
+    byte copy[COPIED];
 } Kept;
 
 enum { KEPT_TEXTS = 128, KEPT_TOGETHER = 4 };
@@ -40,7 +46,8 @@ typedef struct {
     Kept kept[KEPT_TEXTS];
 } Each;
 
-/* The record of a kind: its pieces, the size of its texts, and how many pieces may be as long as the line. */
+/* The record of a kind: its pieces, the size of its texts and of copied values, and how many pieces may be as long as the
+ * line. */
 typedef struct {
     Py_ssize_t first_piece, end_piece, fixed_size, variable_pieces;
 } RecordKind;

@@ -1,17 +1,20 @@
 /* Writes the records of single lines: see line_program.h. */
 #include "line_program.h"
 
+/* Copy 32 bytes. */
+static inline void
+copy_32(byte *out, const byte *from)
+{
+    memcpy(out, from, 32);
+}
+
 /* Copy `size` bytes, and perhaps others behind them: up to SLACK bytes there, and READ_BEYOND behind the source. */
 static inline byte *
 put_bytes(byte *out, const byte *from, size_t size)
 {
-    if (size > 32)
-        memcpy(out, from, size);
-    else {
-        memcpy(out, from, 16);
-        if (size > 16)
-            memcpy(out + 16, from + 16, 16);
-    }
+    copy_32(out, from);
+    for (size_t done = 32; done < size; done += 32)
+        copy_32(out + done, from + done);
     return out + size;
 }
 
@@ -31,32 +34,91 @@ ask(Each *each, const byte *text, Py_ssize_t size, PyObject **place)
     return value;
 }
 
-/* Do the same, and keep the answer. `*other` holds what is not kept; its owner is the caller. */
-static PyObject *
-value_of(Each *each, const byte *text, Py_ssize_t size, PyObject **other)
+static inline uint64_t
+head_of(const byte *text, Py_ssize_t size)
 {
-    if (!text)
-        return each->without_text ? each->without_text : ask(each, NULL, 0, &each->without_text);
-    if (size > (Py_ssize_t)sizeof each->kept[0].text)
-        return ask(each, text, size, other);
-    unsigned hash = (unsigned)size;
-    for (Py_ssize_t i = 0; i < size; i++)
-        hash = hash * 31 + text[i];
-    Kept *kept = each->kept + hash * KEPT_TOGETHER % KEPT_TEXTS, *free = kept;
+    uint64_t head;
+    memcpy(&head, text, 8);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return size < 8 ? head & (((uint64_t)1 << 8 * size) - 1) : head;
+#else
+    memset((byte *)&head + (size < 8 ? size : 8), 0, (size_t)(size < 8 ? 8 - size : 0));
+    return head;
+#endif
+}
+
+/* Return the place for what is kept of a text: either it is there, or nothing is, or what will be replaced. */
+static inline Kept *
+place_of(Each *each, const byte *text, Py_ssize_t size, uint64_t head)
+{
+    uint64_t hash = (head ^ (uint64_t)size) * 0x9e3779b97f4a7c15u;
+    for (Py_ssize_t i = 8; i < size; i++)
+        hash = (hash ^ text[i]) * 0x100000001b3u;
+    Kept *kept = each->kept + (hash >> 32) % (KEPT_TEXTS / KEPT_TOGETHER) * KEPT_TOGETHER, *free = kept;
     for (int i = 0; i < KEPT_TOGETHER; i++) {
-        if (kept[i].value && kept[i].size == size && !memcmp(kept[i].text, text, (size_t)size))
-            return kept[i].value;
         if (!kept[i].value)
             free = kept + i;
+        else if (kept[i].head == head && kept[i].size == size
+                 && (size <= 8 || !memcmp(kept[i].text, text, (size_t)size)))
+            return kept + i;
     }
-    /* The function may run other code, which may change what is kept here: nothing above counts after it. */
-    PyObject *value = ask(each, text, size, other);
-    if (!value)
-        return NULL;
-    Py_XSETREF(free->value, Py_NewRef(value));
-    free->size = (byte)size;
-    memcpy(free->text, text, (size_t)size);
-    return value;
+    return free;
+}
+
+static inline int
+is_kept(const Kept *kept, const byte *text, Py_ssize_t size, uint64_t head)
+{
+    return kept->value && kept->head == head && kept->size == size
+        && (size <= 8 || !memcmp(kept->text, text, (size_t)size));
+}
+
+/* Keep what a function has returned for a text. */
+static void
+keep(Kept *kept, const byte *text, Py_ssize_t size, uint64_t head, PyObject *value)
+{
+    Py_XSETREF(kept->value, Py_NewRef(value));
+    kept->head = head;
+    kept->size = (byte)size;
+    memcpy(kept->text, text, (size_t)size);
+    kept->value_size = PyBytes_GET_SIZE(value) <= COPIED ? (byte)PyBytes_GET_SIZE(value) : 0;
+    memcpy(kept->copy, PyBytes_AS_STRING(value), kept->value_size);
+}
+
+/* Put what a function returns for a text, and keep that. At `*out`, as much as `room` bytes must be left after it. */
+static int
+put_each(Each *each, const byte *text, Py_ssize_t size, byte **out, Py_ssize_t room, Output *output)
+{
+    PyObject *value, *other = NULL;
+    Kept *kept = NULL;
+    if (!text)
+        value = each->without_text ? each->without_text : ask(each, NULL, 0, &each->without_text);
+    else if (size > (Py_ssize_t)sizeof kept->text)
+        value = ask(each, text, size, &other);
+    else {
+        uint64_t head = head_of(text, size);
+        kept = place_of(each, text, size, head);
+        if (is_kept(kept, text, size, head)) {
+            if (kept->value_size) {
+                copy_32(*out, kept->copy);
+                *out += kept->value_size;
+                return 0;
+            }
+            value = kept->value;
+        }
+        /* The function may run other code, which may change what is kept here: only the place counts after it. */
+        else if ((value = ask(each, text, size, &other)))
+            keep(kept, text, size, head, value);
+    }
+    Py_ssize_t written = *out - output->at;
+    if (!value || output_reserve(output, written + PyBytes_GET_SIZE(value) + room) < 0) {
+        Py_XDECREF(other);
+        return -1;
+    }
+    *out = output->at + written;
+    memcpy(*out, PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value));
+    *out += PyBytes_GET_SIZE(value);
+    Py_XDECREF(other);
+    return 0;
 }
 
 /* Put the record of a line. The room for texts and for groups is checked once; values of functions are not part of that. */
@@ -96,21 +158,10 @@ put_record(LineProgram *program, const RecordKind *kind, const Marks *marks, con
                 out = put_bytes(out, program->texts + texts[2], texts[3]);
             }
             break;
-        default: {
+        default:
             out = put_bytes(out, program->texts + texts[0], texts[1]);
-            PyObject *other = NULL, *value = value_of(program->eaches + texts[2], text, (Py_ssize_t)length, &other);
-            if (!value)
+            if (put_each(program->eaches + texts[2], text, (Py_ssize_t)length, &out, room, output) < 0)
                 return RECORD_FAILED;
-            Py_ssize_t written = out - output->at;
-            if (output_reserve(output, written + PyBytes_GET_SIZE(value) + room) < 0) {
-                Py_XDECREF(other);
-                return RECORD_FAILED;
-            }
-            out = output->at + written;
-            memcpy(out, PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value));
-            out += PyBytes_GET_SIZE(value);
-            Py_XDECREF(other);
-        }
         }
     }
     output->at = out;

@@ -71,15 +71,16 @@ run_end(const ByteSet *set, const byte *at)
     return at;
 }
 
-static inline void
-put_mark(Marks *marks, int slot, Py_ssize_t at)
+/* Set a mark, and return the last one that counts now: `last`, which is that so far, should stay in a register. */
+static inline int
+put_mark(Marks *marks, int last, int slot, Py_ssize_t at)
 {
-    if (marks->last < slot) {
-        for (int skipped = marks->last + 1; skipped < slot; skipped++)
-            marks->at[skipped] = NOWHERE;
-        marks->last = slot;
+    if (last < slot) {
+        for (last++; last < slot; last++)
+            marks->at[last] = NOWHERE;
     }
     marks->at[slot] = (uint32_t)at;
+    return last;
 }
 
 #define PUSH(to, extra) \
@@ -89,7 +90,7 @@ put_mark(Marks *marks, int slot, Py_ssize_t at)
         ways[top].place = (uint32_t)(to); \
         ways[top].at = (uint32_t)(at - line); \
         ways[top].more = (uint32_t)(extra); \
-        ways[top].last_mark = (int16_t)marks->last; \
+        ways[top].last_mark = (int16_t)last; \
         ways[top].barrier = barrier; \
         top++; \
     } while (0)
@@ -134,7 +135,7 @@ match_line(const Pattern *pattern, const byte *line, const byte *newline, Marks 
         PLACE(MARK_REST), PLACE(IF_MARKED), PLACE(GO), PLACE(MATCHED),
     };
 #endif
-    marks->last = -1;
+    int last = -1;
     for (;;) {
         FIRST {
         ON(CHAR):
@@ -290,7 +291,7 @@ match_line(const Pattern *pattern, const byte *line, const byte *newline, Marks 
             next += 2;
             NEXT;
         ON(MARK):
-            put_mark(marks, (int)next[1], at - line);
+            last = put_mark(marks, last, (int)next[1], at - line);
             next += 2;
             NEXT;
         ON(MARK_RUN): {
@@ -298,27 +299,30 @@ match_line(const Pattern *pattern, const byte *line, const byte *newline, Marks 
             if (end - at < next[3])
                 goto fail;
             turns -= (end - at) / 64;
-            put_mark(marks, (int)next[1], at - line);
+            last = put_mark(marks, last, (int)next[1], at - line);
             at = end - at > next[4] ? at + next[4] : end;
-            put_mark(marks, (int)next[1] + 1, at - line);
+            last = put_mark(marks, last, (int)next[1] + 1, at - line);
             next += 5;
             NEXT;
         }
         ON(MARK_REST):
-            put_mark(marks, (int)next[1], at - line);
+            last = put_mark(marks, last, (int)next[1], at - line);
             at = newline;
-            put_mark(marks, (int)next[1] + 1, at - line);
+            last = put_mark(marks, last, (int)next[1] + 1, at - line);
             next += 2;
             NEXT;
         ON(IF_MARKED):
+            marks->last = last;
             next = has_matched(marks, (int)next[1]) ? next + 3 : code + next[2];
             NEXT;
         ON(GO):
             next = code + next[1];
             NEXT;
         ON(MATCHED):
-            if (at == newline)
+            if (at == newline) {
+                marks->last = last;
                 return (int)next[1];
+            }
             /* fall through */
         ON(FAIL):
             goto fail;
@@ -332,7 +336,7 @@ match_line(const Pattern *pattern, const byte *line, const byte *newline, Marks 
         next = code + ways[top].place;
         at = line + ways[top].at;
         more = ways[top].more;
-        marks->last = ways[top].last_mark;
+        last = ways[top].last_mark;
         barrier = ways[top].barrier;
     }
 }

@@ -14,7 +14,7 @@
 #include "validation.h"
 
 /* The version of the functions below. It changes together with speedups.py, which ignores any other version. */
-#define INTERFACE 11
+#define INTERFACE 12
 
 /* Let malloc keep up to `size` freed bytes: returning every chunk to the system and requesting it again takes a
  * tenth of a client's time. Does nothing where malloc lacks this setting. */
@@ -47,6 +47,8 @@ static PyMethodDef methods[] = {
     {"cri_contents", cri_contents, METH_VARARGS,
      "Take what containers wrote out of lines in the cri format: (contents, marks, other lines, blank lines)."},
     {"docker_contents", docker_contents, METH_VARARGS, "Do the same with lines in the docker format."},
+    {"cri_are_whole", cri_are_whole, METH_VARARGS, "Return whether no line in the cri format may be a part of one."},
+    {"docker_are_whole", docker_are_whole, METH_VARARGS, "Do the same with lines in the docker format."},
     {"with_runtime", with_runtime, METH_VARARGS,
      "Add the times and streams of marks to the records of contents: (NDJSON, gaps)."},
     {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},

@@ -3,11 +3,15 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logferry import speedups
 from logferry.model.format_names import NESTED_FORMATS
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.formats.containers.cri import CRI
+from logferry.rendering.formats.containers.docker import DOCKER
 from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import renderer
 from tests.support.container_lines import TIME, cri, docker
@@ -108,3 +112,29 @@ def test_no_field_of_the_inner_line_is_lost_or_altered(name: str, content: str) 
 
 def _pairs(record: str) -> list[tuple[str, str]]:
     return json.loads(record, object_pairs_hook=lambda pairs: [(key, json.dumps(value)) for key, value in pairs])  # type: ignore[no-any-return]
+
+
+_PIECES = [
+    '","stream":"',
+    "\\n",
+    "\\\\n",
+    '"',
+    "n",
+    "stdout P",
+    "stderr P",
+    "stdout F",
+    " P",
+    "x" * 15,
+    '{"log":"',
+    "\n",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=12))
+def test_the_compiled_part_finds_parts_where_the_candidate_is(pieces: list[str]) -> None:
+    if speedups.compiled is None:
+        pytest.skip("not compiled")
+    data = "".join(pieces).encode()
+    for syntax in (CRI.part_syntax(), DOCKER.part_syntax()):
+        assert syntax.has_no_parts(data) == (syntax.candidate.search(data) is None)

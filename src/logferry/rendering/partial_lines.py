@@ -36,6 +36,9 @@ class PartSyntax(Protocol):
     # Matches in every line that is a part other than the last, and in few other lines.
     candidate: re.Pattern[bytes]
 
+    def has_no_parts(self, data: bytes) -> bool:
+        """Whether it is certain that `candidate` matches nowhere, which the compiled part finds out sooner."""
+
     def part_of(self, line: bytes) -> Part | None:
         """Parse a line, given with its newline; None if the line does not have this syntax."""
 
@@ -108,6 +111,8 @@ class PartialLines:
     def _long_groups(self, data: bytes) -> Iterator[tuple[int, int, bool]]:
         """Yield start, end and completeness of each group that has more than one line or may continue."""
         position = 0
+        if self._syntax.has_no_parts(data):
+            return
         while found := self._syntax.candidate.search(data, position):
             start = data.rfind(b"\n", position, found.start()) + 1 or position
             position, is_whole = self._group_end(data, start)

@@ -18,12 +18,13 @@ _CASE: Final = 0x20
 @lru_cache(maxsize=1024)
 def exact_bounds(found: int) -> Bounds | None:
     """Return the bounds that exactly the bytes of a set fit; None if there are none."""
+    low, high = (found & -found).bit_length() - 1, found.bit_length() - 1
+    if found == (2 << high) - (1 << low):
+        return 0, low, high
     values = bytes_in(found)
-    for mask in (0, _CASE):
-        low, high = min(value | mask for value in values), max(value | mask for value in values)
-        if sum(low <= byte | mask <= high for byte in range(256)) == len(values):
-            return mask, low, high
-    return None
+    low, high = min(value | _CASE for value in values), max(value | _CASE for value in values)
+    fitting = 2 * sum(byte & _CASE > 0 for byte in range(low, high + 1))  # with and without the bit
+    return (_CASE, low, high) if fitting == len(values) else None
 
 
 @lru_cache(maxsize=1024)
@@ -43,4 +44,9 @@ def packed(bounds: Sequence[Bounds]) -> bytes:
 @lru_cache(maxsize=1024)
 def bytes_in(found: int) -> tuple[int, ...]:
     """Return the bytes of a set."""
-    return tuple(byte for byte in range(256) if found >> byte & 1)
+    values = list[int]()
+    while found:
+        lowest = found & -found
+        values.append(lowest.bit_length() - 1)
+        found ^= lowest
+    return tuple(values)

@@ -47,6 +47,10 @@ class _CriParts:
         rf"(?P<begin>{RFC_3339} {STREAM} )(?P<tag>[FP])(?: (?P<content>[^\n]*+)|\r?+)\n".encode()
     )
 
+    def has_no_parts(self, data: bytes) -> bool:
+        """See PartSyntax."""
+        return speedups.compiled is not None and speedups.compiled.cri_are_whole(data)
+
     def part_of(self, line: bytes) -> Part | None:
         """See PartSyntax."""
         match = self._line.fullmatch(line)

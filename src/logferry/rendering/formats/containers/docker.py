@@ -45,6 +45,10 @@ class _DockerParts:
         rb'(?P<end>","stream":"(?P<stream>std(?:out|err)"(?:,"attrs":\{[^{}\n]*+\})?+),"time":"[^"\\\n]*+"\})\r?+\n'
     )
 
+    def has_no_parts(self, data: bytes) -> bool:
+        """See PartSyntax."""
+        return speedups.compiled is not None and speedups.compiled.docker_are_whole(data)
+
     def part_of(self, line: bytes) -> Part | None:
         """See PartSyntax."""
         match = self._line.fullmatch(line)
