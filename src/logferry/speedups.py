@@ -9,10 +9,13 @@ Nothing may require these parts. `LOGFERRY_SPEEDUPS=0` in the environment disabl
 
 import gc
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Protocol
+
+logger = logging.getLogger(__name__)
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
 _INTERFACE: Final = 12
@@ -193,6 +196,15 @@ def _load() -> Compiled | None:
 
 
 compiled: Compiled | None = _load()
+
+
+def warn_if_slow() -> None:
+    """Log that the compiled part is missing, unless it is disabled. Call this once, when logging is set up."""
+    if compiled is None and _IS_WANTED:
+        logger.warning(
+            "this installation lacks its compiled part, so it takes several times as much CPU time; to add it, "
+            "install a C compiler and Python's headers, then install logferry again (LOGFERRY_SPEEDUPS=0 hides this)"
+        )
 
 
 @cache

@@ -131,7 +131,7 @@ put_unescaped(byte *out, const byte **from, const byte *newline)
 }
 
 /* Copy up to the next backslash, and return the position after it; NULL if another byte that JSON escapes comes first. What
- * is written is never longer than what was read of all lines, so there is room for 16 bytes wherever so many can be read. */
+ * is written is never longer than what was read of all lines, so there is room for 16 bytes wherever 16 can be read. */
 static inline const byte *
 copy_unescaped(byte **to, const byte *at, const byte *newline)
 {

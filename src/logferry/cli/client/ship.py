@@ -22,7 +22,7 @@ from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Reloading, ship
 from logferry.config import STANDARD_INPUT, ShipSettings
 from logferry.errors import AddressError, DeliveryAbandoned, SourceError, StateError
-from logferry.speedups import collect_less_garbage
+from logferry.speedups import collect_less_garbage, warn_if_slow
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.summary import summary
 
@@ -51,6 +51,7 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
     On SIGHUP, a client that follows files takes over the settings that `load_again` returns.
     """
     collect_less_garbage()
+    warn_if_slow()
     metrics, stop = Metrics(), StopSignal()
     request, reloading = None, None
     reads_files = all(STANDARD_INPUT not in own.log_file for own in settings.inputs)

@@ -13,7 +13,7 @@ from logferry.config import ServeSettings
 from logferry.server.listen import BoundAddress
 from logferry.server.reload import Reloads
 from logferry.server.server import serve
-from logferry.speedups import collect_less_garbage
+from logferry.speedups import collect_less_garbage, warn_if_slow
 
 _COMMAND_LINE: Final = CommandLine("serve", ServeSettings, "Receive log lines and store them.")
 
@@ -27,6 +27,7 @@ def run(words: Sequence[str]) -> int:
 
 async def _serve_until_signal(settings: ServeSettings, load_again: Callable[[], ServeSettings]) -> None:
     collect_less_garbage()
+    warn_if_slow()
     reloads = Reloads(settings, load_again)
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
