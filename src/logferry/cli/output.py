@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from logferry.printable import SHOWN_REASON_CHARS, printable
-from logferry.telemetry.log_format import json_line
 
 
 class _Form:
@@ -34,7 +33,7 @@ def print_result(text: str) -> None:
 def print_notice(text: str) -> None:
     """Print a line to stderr that scripts read, such as the summary of a run."""
     if _Form.is_json:
-        text = json_line(time.time(), "info", text)
+        text = _as_json_line("info", text)
     _print(text, sys.stderr)
 
 
@@ -42,7 +41,13 @@ def print_problem(text: str, *, command: str = "") -> None:
     """Print a problem as one line on stderr, prefixed with the name of the program and the command."""
     name = f"logferry {command}" if command else "logferry"
     line = f"{name}: {printable(text, encoding=_encoding(sys.stderr))}"
-    _print(json_line(time.time(), "error", line) if _Form.is_json else line, sys.stderr)
+    _print(_as_json_line("error", line) if _Form.is_json else line, sys.stderr)
+
+
+def _as_json_line(level: str, text: str) -> str:
+    from logferry.telemetry.log_format import json_line  # late: it imports what only a log needs
+
+    return json_line(time.time(), level, text)
 
 
 def shown(text: object) -> str:

@@ -20,7 +20,9 @@ from logferry.reading.stored import Log
 
 _PROTOCOL: Final = "stored"
 
-# A file has at least this much of a log, unless the log has less, and there are at most about this many files.
+# What was received together is a file, if that makes few files. If not, a file has at least this much of a log, unless
+# the log has less, and there are at most about this many files.
+_FEW_FILES: Final = 1_000
 _LEAST_FILE_BYTES: Final = 8 * 1024 * 1024
 _MOST_FILES: Final = 4_000
 
@@ -80,6 +82,8 @@ def files_of(stored: DiskLogs) -> list[StoredFile]:
     """Return what is committed as files: each has lines that were received within a short time, if that is known."""
     pieces = [(log, piece) for log in stored.logs() for piece in stored.pieces(log)]
     size = max(_LEAST_FILE_BYTES, sum(piece.end - piece.start for _, piece in pieces) // _MOST_FILES)
+    if sum(len(piece.marks) for _, piece in pieces) <= _FEW_FILES:
+        size = 0
     return [
         StoredFile(log, part, part.marks[-1][1].last if part.marks else None)
         for log, piece in pieces

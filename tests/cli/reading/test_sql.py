@@ -4,12 +4,16 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logferry.cli.dispatch import main
 from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.sql import Query, SqlError
+from logferry.reading.disk_segments import Piece
+from logferry.reading.sql import Query, SqlError, files_of
+from logferry.reading.stored import Log, Received
+from logferry.server.storage.records import SegmentRow
 from tests.support.looking import clock, line, looking, store_lines, three_hosts
 from tests.support.stores import opened
 
@@ -139,3 +143,21 @@ def test_without_the_extra_one_sentence_says_what_to_install(
 def test_an_empty_store_has_an_empty_view(tmp_path: Path) -> None:
     with opened(tmp_path), looking(tmp_path) as stored:
         assert answers(stored, "select host, count(received_at) from logs group by 1") == []
+
+
+def test_lines_that_were_received_apart_are_apart(tmp_path: Path) -> None:
+    log = Log("key", "web-1", "/srv/app.log")
+    marks = [(0, Received(1, 2)), (10, Received(2, 3)), (20, Received(3, 4))]
+    row = SegmentRow(1, "web-1/app.log/2024-01-15-1.ndjson", 30)
+
+    class Stored:
+        def logs(self) -> list[Log]:
+            return [log]
+
+        def pieces(self, _: Log) -> list[Piece]:
+            return [Piece(row, 0, 30, marks)]
+
+    stored: Any = Stored()
+    assert [(file.piece.start, file.piece.end, file.received) for file in files_of(stored)] == [
+        (0, 10, 2), (10, 20, 3), (20, 30, 4),
+    ]  # fmt: skip
