@@ -35,7 +35,7 @@ from logferry.reading.stored import (
     UnknownPlace,
     standard_chunk,
 )
-from logferry.server.storage.disk.files.segment_forms import stored_path
+from logferry.server.storage.disk.files.segment_forms import SUFFIXES
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.ledger.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
@@ -211,7 +211,7 @@ class DiskLogs:
 
     def _last_change(self, row: SegmentRow) -> int | None:
         try:
-            path = stored_path(self._segments / row.path, row.compression)
+            path = f"{self._segments}/{row.path}{SUFFIXES[row.compression]}"
             changed = round(os.stat(path).st_mtime * 1000)
         except OSError:
             return day_of(row.path).last

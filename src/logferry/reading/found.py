@@ -47,6 +47,10 @@ class FoundLine:
             self._record = record_of(self.data)
         return self._record
 
+    def know(self, record: Record) -> None:
+        """Take what the line says from a caller that has parsed it."""
+        self._record = record
+
     @property
     def end(self) -> Place:
         """Where the next line of the log begins, if it is in the same segment."""

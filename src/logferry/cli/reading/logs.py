@@ -28,9 +28,11 @@ from logferry.reading.disk_logs import DiskLogs
 from logferry.reading.found import FoundLine
 from logferry.reading.search import search
 from logferry.reading.selection import Selection
+from logferry.reading.stored import Log
 
 if TYPE_CHECKING:
     from logferry.cli.reading.line_forms import Form
+    from logferry.cli.reading.remote import Console
 
 _LINES: Final = 100
 
@@ -92,7 +94,8 @@ def run(words: Sequence[str]) -> int:
         regex=given.get("grep") or "",
         inverted=bool(given.get("invert")),
     )
-    return _Show(given, selection).run()
+    show = _Show(given, selection)
+    return show.run_remote(given) if given.get("url") else show.run()
 
 
 class _Show:
@@ -132,6 +135,42 @@ class _Show:
                 return EXIT_OK
         return EXIT_INCOMPLETE if stored.looked.unreadable else EXIT_OK
 
+    def run_remote(self, given: dict[str, Any]) -> int:
+        """Show the lines of a console."""
+        from logferry.cli.reading.remote import Console  # late: only this needs HTTP
+
+        if self._before or self._after or self._output == "raw" or given.get("data_dir"):
+            raise ConfigError(["--url cannot be used with --data-dir, -A, -B, -C or --output raw"])
+        console = Console(given["url"], given.get("token_file"), self._selection)
+        out = LinesOut(pages=self._pages)
+        code = EXIT_OK if self._follows else EXIT_INTERRUPTED
+        with exiting_on_interrupt(lambda: None, out.wait_for_pager, code=code):
+            try:
+                self._show_remote(console, out)
+                out.end()
+            except NobodyReads:
+                out.wait_for_pager()
+                return EXIT_OK
+        if console.problem:
+            self._notice(console.problem)
+        return EXIT_INCOMPLETE if console.problem else EXIT_OK
+
+    def _show_remote(self, console: "Console", out: LinesOut) -> None:
+        stream = console.follow() if self._follows else iter(())
+        next(stream, None)  # it has begun: nothing that comes from now on is missed
+        is_last = self._limit is not None and not self._reverse
+        found = console.lines(self._limit, newest_first=is_last or self._reverse)
+        places = set()
+        for line in reversed(list(found)) if is_last else found:
+            self._put([], line, out)
+            places.add(line.place)
+        out.flush()
+        for each in stream:
+            if each is None:
+                out.flush()
+            elif each.place not in places:
+                self._put([], each, out)
+
     def _show(self, stored: DiskLogs, out: LinesOut) -> None:
         began = time.monotonic()
         found = search(
@@ -142,8 +181,9 @@ class _Show:
             before_lines=self._before,
             after_lines=self._after,
         )
+        logs = [log for log in stored.logs() if self._selection.has_log(log)]
         for line in found:
-            self._put(stored, line, out)
+            self._put(logs, line, out)
         out.flush()
         if self._follows:
             self._follow(stored, out)
@@ -162,19 +202,20 @@ class _Show:
     def _follow(self, stored: DiskLogs, out: LinesOut) -> None:
         from logferry.reading.follow import Follower, follow
 
+        logs = [log for log in stored.logs() if self._selection.has_log(log)]
         follower = Follower(stored, self._selection, before_lines=self._before, after_lines=self._after)
         problem = ""
         for line in follow(follower, wait=time.sleep, clock=time.monotonic):
             if line is not None:
-                self._put(stored, line, out)
+                self._put(logs, line, out)
                 continue
             out.flush()
             if follower.problem != problem:
                 problem = follower.problem
                 self._notice(problem or "the store can be read again")
 
-    def _put(self, stored: DiskLogs, line: FoundLine, out: LinesOut) -> None:
-        form = self._form = self._form or self._made_form(stored)
+    def _put(self, logs: Sequence[Log], line: FoundLine, out: LinesOut) -> None:
+        form = self._form = self._form or self._made_form(logs)
         if (self._before or self._after) and self._output == "text":
             last = self._last
             is_next = last is not None and last.log == line.log and line.place in (last.end, _end_of(line, last))
@@ -184,7 +225,7 @@ class _Show:
         self._shown = [*self._shown[:1], line]
         out.line(form(line))
 
-    def _made_form(self, stored: DiskLogs) -> "Form":
+    def _made_form(self, logs: Sequence[Log]) -> "Form":
         from logferry.cli.reading.line_forms import (  # late: nothing may be found
             TextForm,
             as_json,
@@ -196,7 +237,6 @@ class _Show:
             return raw_for_terminal if self._is_terminal else raw
         if self._output == "json":
             return as_json
-        logs = [log for log in stored.logs() if self._selection.has_log(log)]
         names = {(log.host, log.name) for log in logs}
         encoding = sys.stdout.encoding or "utf-8"
         return TextForm(

@@ -33,6 +33,8 @@ def add_store(parser: RaisingParser) -> None:
         metavar="DIR",
         help=f"the data folder of a server [LOGFERRY_DATA_DIR, default {_DATA_DIR}]",
     )
+    group.add_argument("--url", metavar="URL", help="ask a console instead (logferry console): http://127.0.0.1:9080")
+    group.add_argument("--token-file", metavar="FILE", help="a file with the token that the console of --url wants")
     group.add_argument(
         "--config", metavar="FILE", help="a TOML file with the server's settings, which names it [LOGFERRY_CONFIG]"
     )

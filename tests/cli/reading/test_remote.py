@@ -1,0 +1,97 @@
+"""`logferry logs --url`: lines from a console, as those of a data folder look."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra logferry[console] is not installed")
+
+from logferry.cli.dispatch import main
+from logferry.console.queries import Limits
+from tests.support.console import Console, MemorySource, running_console
+from tests.support.running import DEADLINE_S
+
+ROOT = Path(__file__).resolve().parents[3]
+TOKEN = "a" * 40
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    source = MemorySource()
+    for number in range(600):
+        level = b"ERROR" if number % 10 == 0 else b"INFO"
+        source.add(b'{"level": "%s", "message": "a/b %d\\u001b[2J", "user": "u%d"}' % (level, number, number % 7))
+    return source
+
+
+@pytest.fixture
+def console(source: MemorySource) -> Iterator[Console]:
+    with running_console(source, limits=Limits(seconds=30, max_lines=300), token=TOKEN) as running:
+        yield running
+
+
+@pytest.fixture
+def where(console: Console, tmp_path: Path) -> tuple[str, ...]:
+    """The words that name the console and its token."""
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n", encoding="ascii")
+    return "--url", console.url, "--token-file", str(path)
+
+
+def shown(capfd: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    assert main(["logs", *words]) == 0
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    return printed.out.splitlines()
+
+
+def test_lines_of_a_console(capfd: pytest.CaptureFixture[str], where: tuple[str, ...]) -> None:
+    lines = shown(capfd, *where, "-n", "2", "--level", "error")
+    assert [line.partition(" ERROR ")[2] for line in lines] == [
+        "  web-1 app.log  a/b 580\\x1b[2J user=u6",
+        "  web-1 app.log  a/b 590\\x1b[2J user=u2",
+    ]
+    assert len(shown(capfd, *where, "-n", "all")) == 600
+    assert len(shown(capfd, *where, "-n", "400", "--reverse")) == 400
+    assert len(shown(capfd, *where, "--text", "a/b 59", "-n", "all")) == 11
+    assert len(shown(capfd, *where, "--grep", "/b 59", "-v", "-n", "all")) == 589
+    (found,) = map(json.loads, shown(capfd, *where, "-n", "1", "--output", "json"))
+    assert found["message"] == "a/b 599\x1b[2J"
+    assert found["time"] == "2026-01-15T08:09:59.000Z"
+
+
+def test_what_a_console_refuses_is_a_sentence(
+    capfd: pytest.CaptureFixture[str], console: Console, where: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert main(["logs", "--url", console.url]) == 1
+    assert "the console refuses: a token is needed" in capfd.readouterr().err
+    assert main(["logs", "--url", "http://127.0.0.1:1"]) == 1
+    assert "cannot ask http://127.0.0.1:1/api/v1" in capfd.readouterr().err
+    for words in (
+        ("--url", "ftp://x"),
+        (*where, "-C", "1"),
+        ("--url", console.url, "--token-file", str(tmp_path / "no")),
+    ):
+        assert main(["logs", *words]) == 2
+        assert "--" in capfd.readouterr().err
+
+
+def test_following_a_console_shows_each_line_once(source: MemorySource, where: tuple[str, ...]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "main.py", "logs", "-f", "-n", "1", *where],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    assert b"a/b 599" in process.stdout.readline()
+    source.add(b'{"level": "INFO", "message": "new"}')
+    assert process.stdout.readline().endswith(b"new\n")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=DEADLINE_S) == (b"", b"")
+    assert process.returncode == 0
