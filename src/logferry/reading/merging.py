@@ -5,7 +5,6 @@ lines with the same time, those of the log that comes first in the list of logs 
 logs together is bounded: the more logs wait with lines, the less is read of the next one.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -16,8 +15,8 @@ from logferry.reading.selection import Selection
 from logferry.reading.stored import Chunk, Log, Place, Span, StoredLogs
 
 # Of lines that wait for their turn. Python's objects for short lines take several times their bytes.
-_READ_AHEAD_BYTES: Final = 12 * 1024 * 1024
-_LEAST_CHUNK_BYTES: Final = 2 * 1024
+_READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
+_LEAST_CHUNK_BYTES: Final = 1024
 
 # Measured on 260 MB: a search takes 0.18 s with chunks that fit into the cache, 0.20 s with those of a MiB.
 _CHUNK_BYTES: Final = 256 * 1024
@@ -43,7 +42,7 @@ class Budget:
 class LogStream:
     """The matching lines of one log, in one direction."""
 
-    __slots__ = ("_budget", "_chunks", "_held", "_lines", "_matcher", "_pending", "_reverse", "_span", "_time", "log")
+    __slots__ = ("_budget", "_chunks", "_head", "_held", "_lines", "_matcher", "_reverse", "_span", "_time", "log")
 
     def __init__(
         self,
@@ -66,24 +65,24 @@ class LogStream:
             log, span, backward=reverse, chunk_bytes=budget.chunk_bytes, at=at, may_match=may_match
         )
         self._time = _NEVER if reverse else -_NEVER
-        self._pending: deque[FoundLine] = deque()
+        self._head: FoundLine | None = None
         self._lines: Iterator[FoundLine] = iter(())
         self._held = 0
 
     def head(self) -> FoundLine | None:
         """Return the next line of what was read; None if more must be read."""
-        if not self._pending:
-            line = next(self._lines, None)
-            if line is None:
+        if self._head is None:
+            self._head = next(self._lines, None)
+            if self._head is None:
                 self._budget.held -= self._held
                 self._held = 0
-                return None
-            self._pending.append(line)
-        return self._pending[0]
+        return self._head
 
     def take(self) -> FoundLine:
         """Return the head, and go on to the next one."""
-        return self._pending.popleft()
+        head, self._head = self._head, None
+        assert head
+        return head
 
     def read(self, *, is_alone: bool) -> int | None:
         """Read one chunk; return about when the lines behind it are; None at the end of the log.
