@@ -168,3 +168,18 @@ def test_a_body_inflates_to_no_more_than_its_end_says() -> None:
     assert inflation.rest_bytes == 1000
     with pytest.raises(FrameError, match="more bytes than its end says"):
         inflation.step(2000)
+
+
+def test_a_body_that_waits_has_no_inflater_and_one_that_inflates_is_charged_for_it() -> None:
+    """1,500 messages of 8 KiB that waited for their turn had 130 MB of them."""
+    bodies = [gzipped(b"x" * 1000, level=6)] * 500
+    tracemalloc.start()
+    try:
+        waiting = [Inflation(body, max_inflated_bytes=MIB) for body in bodies]
+        assert tracemalloc.get_traced_memory()[0] < 500 * 2048
+    finally:
+        tracemalloc.stop()
+    assert [each._inflater for each in waiting] == [None] * 500
+    held = waiting[0].held_bytes
+    waiting[0].step(10)
+    assert waiting[0].held_bytes > held + 50_000

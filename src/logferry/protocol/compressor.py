@@ -7,7 +7,7 @@ to gigabytes is refused at `max_inflated_bytes`, before the memory is allocated.
 import struct
 import zlib
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from logferry import speedups
 from logferry.errors import FrameError
@@ -57,6 +57,9 @@ _PIECE_BYTES: Final = 8 * 1024
 _USUAL_RATIO: Final = 8
 _FRUITLESS_RATIO: Final = 32
 
+# The state of an inflater: isal's is this large, zlib's half of it.
+_INFLATER_BYTES: Final = 88 * 1024
+
 # What takes no longer than the request that it belongs to.
 _SMALL_BYTES: Final = 128
 
@@ -72,7 +75,9 @@ class Inflation:
         self._max_inflated_bytes = max_inflated_bytes
         self._declared = _SIZE.unpack(self._body[-_SIZE.size :])[0] if len(self._body) >= _SIZE.size else 0
         self._engine = speedups.isal_zlib() or zlib
-        self._inflater = self._engine.decompressobj(_GZIP_WBITS)
+        self._inflater: Any = (
+            None  # from the first step on: while a message waits for its turn, it costs its body alone
+        )
         self._given = 0  # bytes of the body
         self._pieces: deque[bytes] = deque()
         self._size = 0
@@ -86,7 +91,7 @@ class Inflation:
     @property
     def held_bytes(self) -> int:
         """How many bytes are held."""
-        return len(self._body) + self._size
+        return len(self._body) + self._size + (_INFLATER_BYTES if self._inflater and not self.is_done else 0)
 
     @property
     def rest_bytes(self) -> int:
@@ -98,6 +103,7 @@ class Inflation:
 
         Raises FrameError if the body is not exactly one complete gzip member of at most `max_inflated_bytes`.
         """
+        self._inflater = self._inflater or self._engine.decompressobj(_GZIP_WBITS)
         given = self._inflater.unconsumed_tail
         if not given:
             given = self._body[self._given : self._given + _PIECE_BYTES]
@@ -123,6 +129,7 @@ class Inflation:
         if self._inflater.unused_data or self._given < len(self._body):
             raise FrameError("bad gzip: data after the end of the gzip member")
         self._body = memoryview(b"")
+        self._inflater = None
         self.is_done = True
 
     def payload(self) -> bytes:
