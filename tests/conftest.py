@@ -17,9 +17,11 @@ from tests.support.shipping import log_line
 from tests.support.stopping import close_stop_signals
 
 # How long and how hard hypothesis tries; a busy machine is no reason to fail. The suite tries the same examples at each
-# run, so that what fails has been broken; `pytest tests/properties --hypothesis-profile explore` looks for others.
+# run, so that what fails has been broken; `pytest tests/properties --hypothesis-profile explore` looks for others. Some
+# of the examples ("again") are enough where the suite has run on another Python already.
 _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
 settings.register_profile("logferry", _patient, max_examples=300, derandomize=True)
+settings.register_profile("again", _patient, max_examples=60, derandomize=True)
 settings.register_profile("explore", _patient, max_examples=3000)
 settings.load_profile("logferry")
 

@@ -7,6 +7,7 @@ import pytest
 from logferry.protocol.plain_server import Limits
 from tests.support.clients import World
 from tests.support.delivery import LINES
+from tests.support.messages import without_duration
 from tests.support.strangers import BODY, STRANGERS, first_bytes, request
 
 
@@ -80,9 +81,9 @@ def test_a_probe_that_comes_again_and_again_is_logged_once_and_counted(caplog: p
         for port in range(100):
             world.connect(port=port).send(request(b"GET", b"/health"))
         world.log.flush()
-    messages = [message for message in caplog.messages if "log client" in message]
+    messages = [without_duration(message) for message in caplog.messages if "log client" in message]
     assert messages == [
         "10.0.0.7 port 0 is not a log client: it sent an HTTP request ('GET /health HTTP/1.1'); closed, nothing of it "
         "is stored",
-        f"{messages[0]} (repeated 99 times in 0 s)",
+        f"{messages[0]} (repeated 99 times in T s)",
     ]
