@@ -5,7 +5,7 @@ underscore: separators, controls, what reorders or hides text. A name that had t
 hash of the original, so that different names stay different, as far as eight digits can; a name that ends like that by
 itself is changed, too. Pure: never reads or writes a file.
 
-Limits: at most 100 characters and 200 bytes, and ten more for the hash; in NFC, as most programs write names.
+Limits: at most 100 characters and 130 bytes, and ten more for the hash; in NFC, as most programs write names.
 """
 
 import functools
@@ -17,7 +17,8 @@ from typing import Final
 # File systems take 255 bytes a name; this leaves room for the hashes that keep changed names apart, and names apart
 # that would have the same folder.
 MAX_NAME_CHARS: Final = 100
-MAX_NAME_BYTES: Final = 200
+# Some encrypted file systems take 143 bytes a name, not 255. A name that the disk refuses would stop all that is new.
+MAX_NAME_BYTES: Final = 130
 
 # Not safe as it is: what looks like a changed name, because another name may change into it; and the name of a segment
 # or of what lies beside one, because the folder would be in that file's place.
