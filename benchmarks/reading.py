@@ -149,7 +149,18 @@ def store(day: Day, folder: Path, *flags: str) -> Path:
             words = ("ship", "--log-file", str(path), "--host", host, "--state-dir", str(folder / f"state-{host}"))
             address = ("--server-host", "127.0.0.1", "--server-port", str(port), "--batch-size", "5000")
             run(logferry(*words, *address), folder)
+        if "--segment-bytes" in flags:
+            _wait_for_compression(folder / "data")
     return folder / "data"
+
+
+def _wait_for_compression(data: Path) -> None:
+    """Wait until only the open segment of each host is plain. Raises BenchmarkError."""
+    end = time.monotonic() + _LIMIT_S
+    while len(list((data / "segments").rglob("*.ndjson"))) > HOSTS:
+        if time.monotonic() > end:
+            raise BenchmarkError("the closed segments are not compressed")
+        time.sleep(0.1)
 
 
 def run(argv: Sequence[str], folder: Path, *, codes: Sequence[int] = (0,)) -> Taken:
