@@ -9,13 +9,10 @@ Nothing may require these parts. `LOGFERRY_SPEEDUPS=0` in the environment disabl
 
 import gc
 import importlib
-import logging
 import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Protocol
-
-logger = logging.getLogger(__name__)
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
 _INTERFACE: Final = 12
@@ -199,12 +196,22 @@ compiled: Compiled | None = _load()
 
 
 def warn_if_slow() -> None:
-    """Log that the compiled part is missing, unless it is disabled. Call this once, when logging is set up."""
-    if compiled is None and _IS_WANTED:
-        logger.warning(
+    """Log that an installation lacks the compiled part, unless it is disabled. Call this once, when logging is set up.
+
+    A checkout lacks it until somebody builds it: that is no mistake.
+    """
+    if compiled is None and _IS_WANTED and not is_checkout():
+        import logging  # here because commands that only read begin without it
+
+        logging.getLogger(__name__).warning(
             "this installation lacks its compiled part, so it takes several times as much CPU time; to add it, "
             "install a C compiler and Python's headers, then install logferry again (LOGFERRY_SPEEDUPS=0 hides this)"
         )
+
+
+def is_checkout() -> bool:
+    """Whether this package is used where it is developed, and not installed."""
+    return os.path.exists(os.path.join(os.path.dirname(__file__), "..", "..", "tools", "build_speedups.py"))
 
 
 @cache
