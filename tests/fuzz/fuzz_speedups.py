@@ -525,7 +525,8 @@ def _verdicts(data: bytes, accept: Accept) -> list[str]:
 
 def _is_record(line: bytes) -> bool:
     try:
-        record = json.loads(line, parse_int=float)  # a number with thousands of digits is legal JSON
+        text = line.decode(errors="surrogateescape")  # whether lines are UTF-8 is checked apart
+        record = json.loads(text, parse_int=float)  # a number with thousands of digits is legal JSON
     except (ValueError, RecursionError):
         return False
     return isinstance(record, dict) and {"level", "message"} <= record.keys()

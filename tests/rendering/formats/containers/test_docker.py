@@ -66,6 +66,14 @@ def test_docker_attributes_are_kept_and_lines_with_different_attributes_are_not_
         docker("a").replace('"a', '"\x02'),
         docker("a").replace('"a', '"\\x'),
         docker("a").replace('"a', '"\\ud800'),
+        *(
+            docker("a").replace(f'{before}"{after}', f"{before}\\Z{after}")
+            for before, after in [(":", "2"), (":", "a"), ("Z", "}")]
+        ),
+        *(
+            docker("\\").replace(f'{before}"{after}', f"{before}\\Z{after}")
+            for before, after in [(":", "2"), ("Z", "}")]
+        ),
         docker("a").replace('"a\\n"', "1"),
         docker("a").replace("}", ',"attrs":' + "[" * 100_000),
         docker("a").replace("}", ',"attrs":' + "9" * 5_000 + "}"),

@@ -89,9 +89,9 @@ _MASKS: Final = (
     (rb"\u0026", b"\x05", b"&"),
 )
 # Any escape that json.dumps would not write. It is replaced by bytes that the pattern does not match, so its line goes
-# one by one.
+# one by one; a single quote could stand for one that the line lacks.
 _UNUSUAL_ESCAPE: Final = compile_pattern(rb"\\(?![bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))")
-_NO_MATCH: Final = b'"\x06'
+_NO_MATCH: Final = b'""\x06'
 _CONTROL_BYTES: Final = bytes(code for code in range(0x20) if code != 0x0A)
 
 _USUAL: Final = LinePattern(
