@@ -29,7 +29,8 @@ def test_a_line_of_any_content_takes_linear_time(name: str) -> None:
 
     for piece in PIECES:
         small = min(seconds(piece, 2 * 1024) for _ in range(2))
-        assert seconds(piece, 64 * 1024) < 100 * max(small, 1e-3), piece  # 32 is linear, 1024 the square
+        is_linear = (seconds(piece, 64 * 1024) < 100 * max(small, 1e-3) for _ in range(3))
+        assert any(is_linear), piece  # 32 is linear, 1024 the square; one run may have been disturbed
 
 
 NAMES = ["haproxy", "envoy", "elb", "alb", "traefik", "postgres", "rails", "nginx", "syslog", "klog", "plain"]
