@@ -198,7 +198,7 @@ compiled: Compiled | None = _load()
 def warn_if_slow() -> None:
     """Log that an installation lacks the compiled part, unless it is disabled. Call this once, when logging is set up.
 
-    A checkout lacks it until somebody builds it: that is no mistake.
+    Nothing is wrong with a checkout that lacks it: somebody builds it there when it is wanted.
     """
     if compiled is None and _IS_WANTED and not is_checkout():
         import logging  # here because commands that only read begin without it
