@@ -16,10 +16,11 @@ from starlette.types import ASGIApp
 from logferry import __version__
 from logferry.console.answers import Form, QueryAnswer, Work, item, problem
 from logferry.console.feed import Feed
-from logferry.console.lines import of_gap, of_line, of_value, utc
+from logferry.console.lines import of_gap, of_line, of_value
 from logferry.console.parameters import QUERY_NAMES, BadParameter, Parameters
 from logferry.console.queries import Queries
 from logferry.console.source import LEVEL_CLASSES, Line, Query, Source, Stop, Stopped
+from logferry.reading.records import utc
 
 PREFIX: Final = "/api/v1"
 

@@ -7,10 +7,10 @@ Everything is ASCII, with escapes for whatever else there is.
 import dataclasses
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from logferry.console.source import Gap, Line
+from logferry.reading.records import utc
 
 _MAX_TEXT: Final = 16 * 1024
 _MAX_FIELDS: Final = 100
@@ -19,17 +19,6 @@ _MAX_FIELD_TEXT: Final = 4096
 
 # Larger records are not parsed: their beginning is shown as it is stored.
 _MAX_PARSED: Final = 2 * 1024 * 1024
-
-
-def utc(milliseconds: int | None) -> str | None:
-    """Return a time in UTC as RFC 3339 with milliseconds; None for a time that the calendar does not have."""
-    if milliseconds is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def of_line(line: Line) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from logferry.console.isolated import isolated
-from logferry.console.lines import utc
 from logferry.console.proving import proof_of
 from logferry.console.searches import as_line, count_lines, follow_lines, known_places, search_lines
 from logferry.console.source import (
@@ -31,6 +30,7 @@ from logferry.console.usage import storage_of
 from logferry.console.wanted import selection_of
 from logferry.reading.context import lines_at, lines_before
 from logferry.reading.disk_logs import DiskLogs
+from logferry.reading.records import utc
 from logferry.reading.stored import Log, LogSize, place_at
 from logferry.server.clients.states_file import read_states
 

@@ -6,6 +6,7 @@ the bytes are. Numbers stay the text that was stored.
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 
@@ -78,6 +79,17 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, list):
         return [plain_value(each) for each in value]
     return value
+
+
+def utc(milliseconds: int | None) -> str | None:
+    """Return a time for JSON output: RFC 3339 in UTC; None for one that is not known, or that no calendar has."""
+    if milliseconds is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain_number(text: str) -> int | float | str:

@@ -6,13 +6,12 @@ colours, and a line that would fill screens is cut; pipes get everything.
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from logferry.printable import printable, printable_ndjson
+from logferry.printable import moment, printable, printable_ndjson
 from logferry.reading.found import FoundLine
-from logferry.reading.records import plain_value
+from logferry.reading.records import plain_value, utc
 from logferry.reading.stored import Log
 
 # Of a line on a terminal; and of one of its other fields.
@@ -32,24 +31,10 @@ _COLOURS: Final = {
 Form = Callable[[FoundLine], bytes]
 
 
-def utc(milliseconds: int | None) -> str | None:
-    """Return a time as RFC 3339 in UTC; None for a time that is not known, or that no calendar has."""
-    if milliseconds is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 @lru_cache(1024)
 def _second(seconds: int) -> tuple[str, str]:
-    """Return a second in the local zone, and the offset of that zone then."""
-    try:
-        text = datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return "an impossible time", ""
+    """Return a second in the local zone, and the offset of that zone then; "" for an impossible time."""
+    text = moment(seconds)
     return text[:19], text[19:]
 
 

@@ -14,6 +14,7 @@ from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK
 from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.lines_out import LinesOut, NobodyReads
 from logferry.cli.reading.options import (
+    add_contents,
     add_selection,
     add_store,
     data_dir_of,
@@ -56,10 +57,7 @@ def parser() -> RaisingParser:
     made.add_argument("hosts", nargs="*", metavar="HOST", help="the same as --host")
     add_store(made)
     add_selection(made)
-    add = made.add_argument_group("what is in them").add_argument
-    add("--text", action="append", metavar="TEXT", help="with this text; repeatable: with all of them")
-    add("--grep", metavar="REGEX", help="that this pattern of Python's re matches somewhere")
-    add("-v", "--invert", action="store_true", help="without what --text and --grep ask for, instead")
+    add = add_contents(made).add_argument
     add("-A", "--after", type=whole_number, metavar="N", help="and N lines of the same file after each")
     add("-B", "--before", type=whole_number, metavar="N", help="and N lines before each")
     add("-C", "--context", type=whole_number, metavar="N", help="and N lines before and after each")
@@ -87,13 +85,7 @@ def run(words: Sequence[str]) -> int:
     given = vars(parser().parse_args(list(words)))
     if given.get("follow") and (given.get("until") or given.get("reverse")):
         raise ConfigError(["--follow cannot be used with --until or --reverse: new lines come at the end"])
-    selection = selection_of(
-        given,
-        hosts=given.get("hosts", ()),
-        texts=tuple(given.get("text") or ()),
-        regex=given.get("grep") or "",
-        inverted=bool(given.get("invert")),
-    )
+    selection = selection_of(given)
     show = _Show(given, selection)
     return show.run_remote(given) if given.get("url") else show.run()
 

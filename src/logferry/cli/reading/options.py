@@ -58,6 +58,16 @@ def add_selection(parser: RaisingParser) -> None:
     add("--level", action="append", metavar="LEVELS", help="with one of these levels: error,warn; repeatable")
 
 
+def add_contents(parser: RaisingParser) -> Any:
+    """Add the flags that say what lines must have in them; return the group."""
+    group = parser.add_argument_group("what is in them")
+    add = group.add_argument
+    add("--text", action="append", metavar="TEXT", help="with this text; repeatable: with all of them")
+    add("--grep", metavar="REGEX", help="that this pattern of Python's re matches somewhere")
+    add("-v", "--invert", action="store_true", help="without what --text and --grep ask for, instead")
+    return group
+
+
 def data_dir_of(given: Mapping[str, Any]) -> Path:
     """Return the data folder: from the command line, the environment, the server's file, or the default."""
     arguments = {name: str(given[name]) for name in ("data_dir", "config") if given.get(name)}
@@ -69,7 +79,7 @@ def data_dir_of(given: Mapping[str, Any]) -> Path:
     return Path(arguments.get("data_dir") or os.environ.get("LOGFERRY_DATA_DIR") or _DATA_DIR)
 
 
-def selection_of(given: Mapping[str, Any], *, hosts: Sequence[str] = (), **more: Any) -> Selection:
+def selection_of(given: Mapping[str, Any]) -> Selection:
     """Return what the flags select. Raises ConfigError."""
     now = time.time_ns() // 1_000_000
     since = _moment("--since", given.get("since"), now, None)
@@ -79,10 +89,12 @@ def selection_of(given: Mapping[str, Any], *, hosts: Sequence[str] = (), **more:
     try:
         return Selection.of_words(
             levels=given.get("level") or (),
-            hosts=(*hosts, *(given.get("host") or ())),
+            hosts=(*given.get("hosts", ()), *(given.get("host") or ())),
             files=tuple(given.get("file") or ()),
             span=Span(since, until),
-            **more,
+            texts=tuple(given.get("text") or ()),
+            regex=given.get("grep") or "",
+            inverted=bool(given.get("invert")),
         )
     except ValueError as error:
         raise ConfigError([f"--grep: {error}"]) from None

@@ -10,6 +10,7 @@ from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
 from logferry.cli.output import print_notice, print_result, shown
 from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import (
+    add_contents,
     add_selection,
     add_store,
     data_dir_of,
@@ -46,10 +47,7 @@ def parser() -> RaisingParser:
     made.add_argument("--by", metavar="WHAT", help=f"count by {_WORDS} (default: minute)")
     add_store(made)
     add_selection(made)
-    add = made.add_argument_group("what is in them").add_argument
-    add("--text", action="append", metavar="TEXT", help="with this text; repeatable: with all of them")
-    add("--grep", metavar="REGEX", help="that this pattern of Python's re matches somewhere")
-    add("-v", "--invert", action="store_true", help="without what --text and --grep ask for, instead")
+    add_contents(made)
     add = made.add_argument_group("how").add_argument
     add("-n", "--rows", type=whole_number, metavar="N", help="the last N rows, or the N most frequent; 0: all")
     add("--json", action="store_true", help="print the result as JSON, with times in UTC")
@@ -60,13 +58,7 @@ def run(words: Sequence[str]) -> int:
     """Count and print; return the exit code. Raises ConfigError, LogferryError and OSError."""
     given = vars(parser().parse_args(list(words)))
     by = _by(given.get("by", By.MINUTE.value))
-    selection = selection_of(
-        given,
-        hosts=given.get("hosts", ()),
-        texts=tuple(given.get("text") or ()),
-        regex=given.get("grep") or "",
-        inverted=bool(given.get("invert")),
-    )
+    selection = selection_of(given)
     with closing(DiskLogs(data_dir_of(given))) as stored:
         if sentence := unmatched(selection, stored.logs()):
             raise LogferryError(sentence)

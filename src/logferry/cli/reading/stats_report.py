@@ -38,13 +38,7 @@ class Screen:
 
 def statistics_as_text(statistics: Statistics, screen: Screen, *, most: int | None) -> str:
     """Return a row for each count, and a note of what is not shown or not exact."""
-    rows = (
-        statistics.rows
-        if most is None
-        else statistics.rows[-most:]
-        if statistics.by.is_time
-        else statistics.rows[:most]
-    )
+    rows = _shown_rows(statistics, most)
     lines = list(_lines(statistics.by, rows, screen))
     if left := len(statistics.rows) - len(rows):
         which = "earlier" if statistics.by.is_time else "rarer"
@@ -52,6 +46,13 @@ def statistics_as_text(statistics: Statistics, screen: Screen, *, most: int | No
     if statistics.missed:
         lines.append(f"(there are too many rows to count all: a count may be too low by up to {statistics.missed})")
     return "\n".join(lines)
+
+
+def _shown_rows(statistics: Statistics, most: int | None) -> Sequence[Row]:
+    """Return the last rows if they are times, and else the first ones, which have most lines."""
+    if most is None:
+        return statistics.rows
+    return statistics.rows[-most:] if statistics.by.is_time else statistics.rows[:most]
 
 
 def _lines(by: By, rows: Sequence[Row], screen: Screen) -> Iterator[str]:
@@ -134,13 +135,7 @@ def _name(by: By, key: RowKey) -> str:
 
 def statistics_as_json(statistics: Statistics, *, most: int | None) -> str:
     """Return an object with the rows; times are in UTC."""
-    rows = (
-        statistics.rows
-        if most is None
-        else statistics.rows[-most:]
-        if statistics.by.is_time
-        else statistics.rows[:most]
-    )
+    rows = _shown_rows(statistics, most)
     numbers = {
         "by": statistics.by.value,
         "lines": statistics.lines,
