@@ -81,6 +81,16 @@ def test_what_a_console_refuses_is_a_sentence(
         assert "--" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words", [["stats"], ["hosts"], ["explain", "--host", "h", "--file", "f"], ["sql", "select 1"]]
+)
+def test_a_command_that_cannot_ask_a_console_does_not_take_its_url(
+    capfd: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main([*words, "--url", "http://127.0.0.1:1"]) == 2
+    assert "--url" in capfd.readouterr().err
+
+
 def test_following_a_console_shows_each_line_once(source: MemorySource, where: tuple[str, ...]) -> None:
     process = subprocess.Popen(
         [sys.executable, "main.py", "logs", "-f", "-n", "1", *where],

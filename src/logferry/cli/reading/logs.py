@@ -55,7 +55,7 @@ def parser() -> RaisingParser:
     """Return the parser of the command line."""
     made = RaisingParser("logs", "Show stored lines, merged by time.", _EPILOG, usage="%(prog)s [options] [HOST ...]")
     made.add_argument("hosts", nargs="*", metavar="HOST", help="the same as --host")
-    add_store(made)
+    add_store(made, or_console=True)
     add_selection(made)
     add = add_contents(made).add_argument
     add("-A", "--after", type=whole_number, metavar="N", help="and N lines of the same file after each")

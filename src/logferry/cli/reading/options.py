@@ -25,16 +25,19 @@ _MOST_NAMES: Final = 8
 _PLAIN_VARIABLES: Final = frozenset({"LOGFERRY_DATA_DIR", "LOGFERRY_PAGER", "LOGFERRY_SPEEDUPS"})
 
 
-def add_store(parser: RaisingParser) -> None:
-    """Add the flags that say which store."""
+def add_store(parser: RaisingParser, *, or_console: bool = False) -> None:
+    """Add the flags that say which store; with `or_console`, also those of a console to ask instead."""
     group = parser.add_argument_group("where")
     group.add_argument(
         "--data-dir",
         metavar="DIR",
         help=f"the data folder of a server [LOGFERRY_DATA_DIR, default {_DATA_DIR}]",
     )
-    group.add_argument("--url", metavar="URL", help="ask a console instead (logferry console): http://127.0.0.1:9080")
-    group.add_argument("--token-file", metavar="FILE", help="a file with the token that the console of --url wants")
+    if or_console:
+        group.add_argument(
+            "--url", metavar="URL", help="ask a console instead (logferry console): http://127.0.0.1:9080"
+        )
+        group.add_argument("--token-file", metavar="FILE", help="a file with the token that the console of --url wants")
     group.add_argument(
         "--config", metavar="FILE", help="a TOML file with the server's settings, which names it [LOGFERRY_CONFIG]"
     )
