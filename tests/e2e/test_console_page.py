@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from logferry.console.lines import utc
 from logferry.console.source import Gap
+from logferry.reading.records import utc
 from tests.support.browser import PHONE, Browser, browser, picture
 from tests.support.console import Console, MemorySource, running_console
 from tests.support.running import wait_until
