@@ -146,8 +146,9 @@ def _places(data_dir: Path) -> Iterator[tuple[_Line, tuple[str, int]]]:
             "SELECT source, start, path, position, extents.bytes FROM extents JOIN segments ON segments.id = segment"
         ).fetchall()
     for source, offset, path, position, size in extents:
-        content = (data_dir / "segments" / path).read_bytes()[position : position + size]
-        for found in LINE.finditer(content):
+        with any_form(data_dir / "segments" / path) as content:  # compressed, once it is closed
+            lines = b"".join(blocks(content, position, size))
+        for found in LINE.finditer(lines):
             log, number, file = found[1].decode(), int(found[2]), int(found[3])
             yield (log, number), (source, offset)
             offset += len(payload(log, number, file))
