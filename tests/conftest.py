@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from logferry.client.delivery import engine as shipper
 from logferry.client.delivery.retry import Backoff
 from logferry.telemetry.log_limits import FloodGuard
+from tests.support.nats_servers import NatsCluster, binary_or_skip, running_nodes
 from tests.support.running import RawClient, RunningServer, running_server
 from tests.support.shipping import log_line
 from tests.support.stopping import close_stop_signals
@@ -91,3 +92,17 @@ def one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr("logferry.client.delivery.engine.WINDOW_BYTES", 1)
     monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 10 * len(log_line(10_000)))
     return 10
+
+
+@pytest.fixture(scope="session")
+def nats_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    """Give one NATS server that all tests of a worker share: each takes a prefix of its own (`--nats-prefix`)."""
+    with running_nodes(binary_or_skip(), tmp_path_factory.mktemp("nats")) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    """Give a cluster of three NATS servers; tests that end nodes start them again."""
+    with running_nodes(binary_or_skip(), tmp_path_factory.mktemp("nats-cluster"), count=3) as cluster:
+        yield cluster
