@@ -166,7 +166,7 @@ class Compiled(Protocol):
         """Do as `scan_record` in protocol/long_lines.py does. Raises ValueError for a part or a state that is none."""
 
     def count_records(self, data: bytes, parts: int, /) -> tuple[dict[bytes, int], list[tuple[int, int]]]:
-        """Count stored lines as `count_lines` in reading/counting.py does, by the parts of their keys.
+        """Count stored lines as `count_lines` in reading/counting/line_counts.py does, by the parts of their keys.
 
         Then follow the start and end of each line that Python must count. Raises ValueError.
         """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from logferry.console.source import Gap
-from logferry.reading.records import utc
+from logferry.reading.query.records import utc
 from tests.support.browser import PHONE, Browser, browser, picture
 from tests.support.console import Console, MemorySource, running_console
 from tests.support.running import wait_until

@@ -25,7 +25,7 @@ from logferry import speedups
 from logferry.model.format_names import CURRENT_RULES, FORMATS
 from logferry.protocol.long_lines import new_state, scan_record
 from logferry.protocol.validation import Accept, Lines
-from logferry.reading.counting import Part, count_lines
+from logferry.reading.counting.line_counts import Part, count_lines
 from logferry.rendering.engine.compiled.program import program_of
 from logferry.rendering.engine.escape import escape, with_plain_newlines
 from logferry.rendering.engine.field_roles import ALL_NAMES

@@ -19,8 +19,8 @@ from logferry.client.proof.repair import RepairReport
 from logferry.client.proof.verdict import Range, Verdict
 from logferry.client.readers.trial import AutoChoice, Trial
 from logferry.protocol.delivery_reports import RecordedLoss
-from logferry.reading.hosts import Host
-from logferry.reading.statistics import By, Row, Statistics
+from logferry.reading.counting.hosts import Host
+from logferry.reading.counting.statistics import By, Row, Statistics
 from logferry.server.storage.disk.integrity.data_folder import Finding
 
 PAGE: Final = (Path(__file__).resolve().parents[2] / "docs" / "json.md").read_text(encoding="utf-8")

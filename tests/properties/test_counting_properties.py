@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logferry import speedups
-from logferry.reading.counting import Part, count_lines
+from logferry.reading.counting.line_counts import Part, count_lines
 
 if speedups.compiled is None:
     pytest.skip("the compiled part is not built: python3 tools/build_speedups.py", allow_module_level=True)

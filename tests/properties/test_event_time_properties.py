@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from logferry import speedups
 from logferry.model.event_times import LOCAL, NONE, UNREAD, YEARLESS, ZONED
-from logferry.reading.calendar_times import EventTime
-from logferry.reading.event_times import exact
-from logferry.reading.timestamps import parse, parse_number
+from logferry.reading.times.calendar_times import EventTime
+from logferry.reading.times.event_times import exact
+from logferry.reading.times.timestamps import parse, parse_number
 from tests.support.event_times import FREQUENT_FORMS, stamped, times_in_python, times_that_differ
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import Final
 
 from logferry import speedups
 from logferry.model.event_times import NO_TIMES, NONE, UNREAD, EventTimes, joined
-from logferry.reading.timestamps import parse_value
+from logferry.reading.times.timestamps import parse_value
 
 # Those that the compiled part reads.
 FREQUENT_FORMS: Final = (

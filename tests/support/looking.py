@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.search import search
-from logferry.reading.selection import Selection
+from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.query.search import search
+from logferry.reading.query.selection import Selection
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.log_names import LogName
 from tests.support.running import wait_until

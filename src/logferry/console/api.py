@@ -20,7 +20,7 @@ from logferry.console.lines import of_gap, of_line, of_value
 from logferry.console.parameters import QUERY_NAMES, BadParameter, Parameters
 from logferry.console.queries import Queries
 from logferry.console.source import LEVEL_CLASSES, Line, Query, Source, Stop, Stopped
-from logferry.reading.records import utc
+from logferry.reading.query.records import utc
 
 PREFIX: Final = "/api/v1"
 

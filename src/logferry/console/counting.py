@@ -11,12 +11,12 @@ from typing import Final
 
 from logferry.console.parameters import CLASS_OF
 from logferry.console.source import LEVEL_CLASSES
-from logferry.reading.counting import Part, count_lines
-from logferry.reading.event_times import event_time
-from logferry.reading.found import ChunkLines
-from logferry.reading.matching import Matcher
-from logferry.reading.selection import Selection
+from logferry.reading.counting.line_counts import Part, count_lines
+from logferry.reading.query.found import ChunkLines
+from logferry.reading.query.matching import Matcher
+from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Chunk, StoredLogs
+from logferry.reading.times.event_times import event_time
 
 _MINUTE_MS: Final = 60_000
 _SECOND_MS: Final = 1000

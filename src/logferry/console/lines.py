@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from logferry.console.source import Gap, Line
-from logferry.reading.records import utc
+from logferry.reading.query.records import utc
 
 _MAX_TEXT: Final = 16 * 1024
 _MAX_FIELDS: Final = 100

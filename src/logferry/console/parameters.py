@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from logferry.console import words
 from logferry.console.source import LEVEL_CLASSES, Query
 from logferry.printable import quoted
-from logferry.reading.when import ALLOWED, moment_of
+from logferry.reading.times.when import ALLOWED, moment_of
 
 _MAX_QUERY_BYTES: Final = 16 * 1024
 _MAX_FIELDS: Final = 40

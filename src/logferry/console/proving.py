@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from logferry.console.source import FileProof, Gap, Proof
-from logferry.reading.disk_ledger import LedgerDoor
-from logferry.reading.disk_listing import Listing, listing_of
+from logferry.reading.disk.ledger import LedgerDoor
+from logferry.reading.disk.listing import Listing, listing_of
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.ledger.overview import LossNote

@@ -13,10 +13,10 @@ from logferry.console.counting import LineCounts
 from logferry.console.source import Counts, Line, Query, Stop, UnknownPlace
 from logferry.console.wanted import selection_of
 from logferry.reading import stored
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.follow import POLL_S, Follower
-from logferry.reading.found import FoundLine
-from logferry.reading.search import search
+from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.query.follow import POLL_S, Follower
+from logferry.reading.query.found import FoundLine
+from logferry.reading.query.search import search
 from logferry.reading.stored import place_at
 
 

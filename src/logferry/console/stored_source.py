@@ -28,9 +28,9 @@ from logferry.console.source import (
 )
 from logferry.console.usage import storage_of
 from logferry.console.wanted import selection_of
-from logferry.reading.context import lines_at, lines_before
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.records import utc
+from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.query.context import lines_at, lines_before
+from logferry.reading.query.records import utc
 from logferry.reading.stored import Log, LogSize, place_at
 from logferry.server.clients.states_file import read_states
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from logferry.console.source import Storage, Usage
-from logferry.reading.disk_ledger import LedgerDoor
+from logferry.reading.disk.ledger import LedgerDoor
 from logferry.server.storage.disk.retention.kept_segments import day_of
 from logferry.server.storage.records import SegmentRow
 

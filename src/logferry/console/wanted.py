@@ -5,8 +5,8 @@ import re
 
 from logferry.console.parameters import LEVEL_NAMES
 from logferry.console.source import Query, Word
-from logferry.reading.selection import Selection, levels_of
-from logferry.reading.selection import Word as SelectionWord
+from logferry.reading.query.selection import Selection, levels_of
+from logferry.reading.query.selection import Word as SelectionWord
 from logferry.reading.stored import Span
 
 

@@ -2,7 +2,7 @@
 
 Event times are a tuple, made for every batch: the kinds of times (flags), the smallest and the largest time, both in
 milliseconds of Unix time. Times without a zone are as if in UTC, and those without a year as if in 1972, too. Owns how
-times are joined; `reading/timestamps.py` and the compiled part read them.
+times are joined; `reading/times/timestamps.py` and the compiled part read them.
 """
 
 from typing import Final

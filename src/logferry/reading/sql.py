@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from logferry.errors import LogferryError
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.disk_segments import Piece
+from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.disk.segments import Piece
 from logferry.reading.stored import Log
 
 _PROTOCOL: Final = "stored"

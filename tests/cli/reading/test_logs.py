@@ -16,7 +16,7 @@ import pytest
 
 from logferry.cli.dispatch import main
 from logferry.cli.reading.line_forms import TextForm, as_json, raw_for_terminal
-from logferry.reading.found import FoundLine
+from logferry.reading.query.found import FoundLine
 from logferry.reading.stored import Log, Place, Received
 from tests.support.looking import clock, line, store_lines, three_hosts
 from tests.support.running import DEADLINE_S

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from logferry.cli.dispatch import main
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.disk_segments import Piece
+from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.disk.segments import Piece
 from logferry.reading.sql import Query, SqlError, files_of
 from logferry.reading.stored import Log, Received
 from logferry.server.storage.records import SegmentRow

@@ -8,8 +8,8 @@ import pytest
 from logferry.cli.dispatch import main
 from logferry.cli.reading.hosts import ago, hosts_as_table, size_text
 from logferry.cli.reading.stats_report import Screen, statistics_as_text
-from logferry.reading.hosts import Host
-from logferry.reading.statistics import By, Row, Statistics
+from logferry.reading.counting.hosts import Host
+from logferry.reading.counting.statistics import By, Row, Statistics
 from tests.support.looking import line, store_lines, three_hosts
 from tests.support.stores import opened
 

@@ -12,13 +12,13 @@ from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import add_store, data_dir_of, unmatched
 from logferry.cli.reading.stats_report import local_time
 from logferry.errors import ConfigError, LogferryError
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.explanation import sentences_of
-from logferry.reading.history import History
-from logferry.reading.history_of import history_at
-from logferry.reading.selection import Selection
+from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Log
-from logferry.reading.when import moment_of
+from logferry.reading.story.explanation import sentences_of
+from logferry.reading.story.history import History
+from logferry.reading.story.history_of import history_at
+from logferry.reading.times.when import moment_of
 
 _EPILOG: Final = """examples:
   logferry explain --host web-1 --file app.log 'order 523'

@@ -12,9 +12,9 @@ from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import add_store, data_dir_of, unmatched
 from logferry.cli.reading.stats_report import local_time, utc_time
 from logferry.errors import LogferryError
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.hosts import Host, hosts_of
-from logferry.reading.selection import Selection
+from logferry.reading.counting.hosts import Host, hosts_of
+from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.query.selection import Selection
 
 _EPILOG: Final = """exit codes: 0 printed; 1 there is no store, or no such host; 2 the command line is wrong
 

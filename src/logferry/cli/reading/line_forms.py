@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from logferry.printable import moment, printable, printable_ndjson
-from logferry.reading.found import FoundLine
-from logferry.reading.records import plain_value, utc
+from logferry.reading.query.found import FoundLine
+from logferry.reading.query.records import plain_value, utc
 from logferry.reading.stored import Log
 
 # Of a line on a terminal; and of one of its other fields.

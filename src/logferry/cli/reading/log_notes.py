@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from logferry.reading.found import FoundLine
-from logferry.reading.selection import Selection
+from logferry.reading.query.found import FoundLine
+from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Lacking, Span, StoredLogs
 
 _QUIET_S = 0.5

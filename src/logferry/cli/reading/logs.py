@@ -25,10 +25,10 @@ from logferry.cli.reading.options import (
 from logferry.cli.signals import exiting_on_interrupt
 from logferry.errors import ConfigError, LogferryError
 from logferry.printable import printable
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.found import FoundLine
-from logferry.reading.search import search
-from logferry.reading.selection import Selection
+from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.query.found import FoundLine
+from logferry.reading.query.search import search
+from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Log
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class _Show:
                 self._notice(note)
 
     def _follow(self, stored: DiskLogs, out: LinesOut) -> None:
-        from logferry.reading.follow import Follower, follow
+        from logferry.reading.query.follow import Follower, follow
 
         logs = [log for log in stored.logs() if self._selection.has_log(log)]
         follower = Follower(stored, self._selection, before_lines=self._before, after_lines=self._after)

@@ -14,9 +14,9 @@ from typing import Any, Final
 from logferry.cli.parsing import RaisingParser
 from logferry.errors import ConfigError
 from logferry.printable import quoted
-from logferry.reading.selection import Selection
+from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Log, Span
-from logferry.reading.when import moment_of
+from logferry.reading.times.when import moment_of
 
 _DATA_DIR: Final = "./data"
 _MOST_NAMES: Final = 8

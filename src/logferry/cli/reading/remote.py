@@ -16,9 +16,9 @@ from urllib.parse import urlencode, urlsplit
 
 from logferry.errors import ConfigError, LogferryError, cause_of
 from logferry.printable import printable, quoted
-from logferry.reading.found import FoundLine
-from logferry.reading.records import Record
-from logferry.reading.selection import Selection
+from logferry.reading.query.found import FoundLine
+from logferry.reading.query.records import Record
+from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Log, Place, Received, place_at
 
 _PAGE_LINES: Final = 250  # a console may allow no more than some hundred

@@ -15,7 +15,7 @@ from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import add_store, data_dir_of
 from logferry.config.units import size
 from logferry.errors import ConfigError
-from logferry.reading.disk_logs import DiskLogs
+from logferry.reading.disk.logs import DiskLogs
 from logferry.reading.sql import Query
 
 _EPILOG: Final = """The view `logs` has all committed lines. Its columns are host, path, received_at (UTC; at the

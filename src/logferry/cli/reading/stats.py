@@ -20,8 +20,8 @@ from logferry.cli.reading.options import (
 )
 from logferry.cli.reading.stats_report import Screen, statistics_as_json, statistics_as_text
 from logferry.errors import ConfigError, LogferryError
-from logferry.reading.disk_logs import DiskLogs
-from logferry.reading.statistics import By, Statistics, statistics_of
+from logferry.reading.counting.statistics import By, Statistics, statistics_of
+from logferry.reading.disk.logs import DiskLogs
 
 _EPILOG: Final = """examples:
   logferry stats --by minute --level error --since 30m

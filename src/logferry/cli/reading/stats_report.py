@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from logferry.cli.output import shown, shown_text
-from logferry.reading.statistics import By, Row, RowKey, Statistics
+from logferry.reading.counting.statistics import By, Row, RowKey, Statistics
 
 _BAR_COLUMNS: Final = 24
 _LEAST_BAR_COLUMNS: Final = 6

@@ -10,7 +10,7 @@ import pytest
 
 from logferry import speedups
 from logferry.model.event_times import LOCAL, NO_TIMES, UNREAD_TIMES
-from logferry.reading.time_index import indexed_ranges
+from logferry.reading.times.time_index import indexed_ranges
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
