@@ -1,5 +1,7 @@
 """Lines of several logs in the order of time: the last ones, all, from a place on, and with those around them."""
 
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,20 @@ def test_lines_without_a_time_stay_behind_the_line_before_them(tmp_path: Path) -
             assert found(logs) == expected
             assert found(logs, reverse=True) == expected[::-1]
             assert [each.has_event_time for each in search(logs, Selection(hosts=("a",)))] == [True, False, False, True]
+
+
+def test_a_line_that_has_just_come_was_received_before_its_file_changed_last(tmp_path: Path) -> None:
+    with opened(tmp_path, today=lambda: datetime.now(UTC).date()) as store:
+        store_lines(store, "a", line("one"))
+        (file,) = (tmp_path / "segments/a").rglob("*.ndjson")
+        changed = -(-file.stat().st_mtime_ns // 1_000_000)
+        with looking(tmp_path) as logs:
+            (found,) = search(logs, Selection())
+            assert (found.time, found.received.last, found.has_event_time) == (changed, changed, False)
+        os.utime(file, (0, 0))
+        with looking(tmp_path) as logs:
+            (found,) = search(logs, Selection(span=Span(found.received.first, None)))
+            assert found.received.first == found.received.last
 
 
 def test_a_span_has_its_beginning_and_not_its_end(tmp_path: Path) -> None:

@@ -196,9 +196,9 @@ class DiskLogs:
         if backward and span == EVER:
             last = self._entries(row, last_rows=_LAST_ROWS)
             begin = last[0].position if last else 0
-            yield within_ranges(stretches_of(row, last), [(begin, row.bytes)])
+            yield within_ranges(stretches_of(row, last, self._last_change(row)), [(begin, row.bytes)])
         if begin:
-            yield within_ranges(stretches_of(row, self._entries(row)), [(0, begin)])
+            yield within_ranges(stretches_of(row, self._entries(row), self._last_change(row)), [(0, begin)])
 
     def _entries(self, row: SegmentRow, *, last_rows: int | None = None) -> Sequence[TimeEntry]:
         with self._door.opened(kept=True) as ledger:
@@ -212,7 +212,7 @@ class DiskLogs:
     def _last_change(self, row: SegmentRow) -> int | None:
         try:
             path = f"{self._segments}/{row.path}{SUFFIXES[row.compression]}"
-            changed = round(os.stat(path).st_mtime * 1000)
+            changed = -(-os.stat(path).st_mtime_ns // 1_000_000)
         except OSError:
             return day_of(row.path).last
         last = day_of(row.path).last  # a file is also changed by compression and repairs

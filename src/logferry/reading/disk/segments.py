@@ -70,21 +70,22 @@ def stretches_without_index(row: SegmentRow) -> list[Stretch]:
     return [Stretch(0, row.bytes, received, None, _latest(received))]
 
 
-def stretches_of(row: SegmentRow, entries: Sequence[TimeEntry]) -> list[Stretch]:
-    """Return a segment as stretches between the entries of its time index."""
-    if not entries:
-        return stretches_without_index(row)
+def stretches_of(row: SegmentRow, entries: Sequence[TimeEntry], changed: int | None) -> list[Stretch]:
+    """Return a segment as stretches between the entries of its time index. What has no entry yet was received before
+    its file was `changed` last."""
     from logferry.reading.times.time_index import indexed_ranges  # here because a search without times does without it
 
-    day, now = day_of(row.path), time.time_ns() // 1_000_000
-    until = now if day.last is None else min(day.last, now)
+    day = day_of(row.path)
+    limits = (time.time_ns() // 1_000_000, day.last, changed)
+    until = min(each for each in limits if each is not None)
     stretches = []
     for each in indexed_ranges(row.bytes, entries):
-        received = Received(
-            day.first if each.received_from is None else each.received_from,
-            until if each.received_to is None else each.received_to,
-        )
-        last = _latest(received) if each.last is None else each.last
+        first = day.first if each.received_from is None else each.received_from
+        at_the_latest = until if first is None else max(first, until)  # clocks differ, and are set back
+        received = Received(first, at_the_latest if each.received_to is None else each.received_to)
+        last = each.last
+        if last is None:  # a user can set the time of a file: that excludes no line from a search
+            last = _latest(day if each.received_to is None else received)
         stretches.append(Stretch(each.start, each.end, received, each.first, last))
     return stretches
 

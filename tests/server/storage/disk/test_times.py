@@ -54,22 +54,22 @@ def test_a_line_has_a_range_of_receipt_and_of_event_times(tmp_path: Path, now: l
         store_lines(store, NOON + 1)
     size = len(LINE)
     assert entries(tmp_path) == [
-        TimeEntry(2 * size, NOON, (LOCAL, NOON - 9, NOON - 3)),
+        TimeEntry(size, NOON, (LOCAL, NOON - 9, NOON - 9)),
+        TimeEntry(2 * size, NOON, (LOCAL, NOON - 3, NOON - 3)),
         TimeEntry(3 * size, NOON + 30_000, (LOCAL, NOON - 5, NOON - 5)),
         TimeEntry(4 * size, NOON + 31_000, (LOCAL, NOON + 1, NOON + 1)),  # the store was closed
     ]
     with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
         ranges = indexed_ranges(4 * size, ledger.times_of(1))
     assert [(each.received_from, each.received_to) for each in ranges] == [
-        *((NOON, NOON), (NOON, NOON + 30_000), (NOON + 30_000, NOON + 31_000)),
+        *((NOON, NOON), (NOON, NOON), (NOON, NOON + 30_000), (NOON + 30_000, NOON + 31_000)),
     ]
 
 
 def test_a_segment_that_is_full_ends_with_an_entry(tmp_path: Path, now: list[int]) -> None:
     with opened(tmp_path, now_ms=lambda: now[0], segment_bytes=2 * len(LINE)) as store:
         store_lines(store, NOON, NOON, NOON)
-        assert [entry.position for entry in entries(tmp_path)] == [2 * len(LINE)]
-        assert entries(tmp_path, 2) == []
+        assert [entry.position for entry in entries(tmp_path)] == [len(LINE), 2 * len(LINE)]
     assert [entry.position for entry in entries(tmp_path, 2)] == [len(LINE)]
 
 
@@ -166,4 +166,5 @@ def test_a_value_of_another_type_is_damage_too(tmp_path: Path) -> None:
 def test_absurd_event_times_are_kept(tmp_path: Path, now: list[int]) -> None:
     with opened(tmp_path, now_ms=lambda: now[0], segment_bytes=10 * len(LINE)) as store:
         store_lines(store, -62_135_596_800_000, 253_402_300_799_999)
-    assert [entry.times for entry in entries(tmp_path)] == [(LOCAL, -62_135_596_800_000, 253_402_300_799_999)]
+    absurd = [-62_135_596_800_000, 253_402_300_799_999]
+    assert [entry.times for entry in entries(tmp_path)] == [(LOCAL, time, time) for time in absurd]

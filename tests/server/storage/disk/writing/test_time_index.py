@@ -67,23 +67,37 @@ def test_an_entry_is_made_for_each_mib() -> None:
 
 def test_an_entry_is_made_with_the_first_delivery_of_a_second_once_there_is_enough() -> None:
     segment = Segment()
+    segment.receive(2000)
     segment.receive(EACH_SECOND_AT_BYTES)
     segment.receive(100, after_ms=999)
-    assert segment.places == []
+    assert segment.places == [(2000, 0)]
     segment.receive(100, after_ms=1)
     segment.receive(EACH_SECOND_AT_BYTES - 1, after_ms=1000)
-    assert segment.places == [(EACH_SECOND_AT_BYTES + 200, 1000)]
+    assert segment.places == [(2000, 0), (2000 + EACH_SECOND_AT_BYTES + 200, 1000)]
+
+
+def test_the_first_lines_of_a_segment_have_an_entry_as_soon_as_it_has_room() -> None:
+    segment = Segment()
+    segment.receive(2000)
+    assert segment.places == [(2000, 0)]
+    segment = Segment()
+    for step in range(9):
+        segment.receive(100, after_ms=step)
+    size, received = segment.places[0]
+    assert len(segment.places) == 1
+    assert 300 < size < 900
+    assert received > 0
 
 
 def test_entries_are_made_before_the_first_delivery_after_half_a_minute_and_with_it_if_they_have_room() -> None:
     segment = Segment()
     segment.receive(2000)
     segment.receive(2000, after_ms=AT_LEAST_MS - 1)
-    assert segment.places == []
+    assert segment.places == [(2000, 0)]
     segment.receive(100, after_ms=1)
     segment.receive(100, after_ms=AT_LEAST_MS)
     segment.receive(100, after_ms=AT_LEAST_MS)
-    assert segment.places == [
+    assert segment.places[1:] == [
         *((4000, AT_LEAST_MS - 1), (4100, AT_LEAST_MS)),
         *((4200, 2 * AT_LEAST_MS), (4300, 3 * AT_LEAST_MS)),
     ]
@@ -96,27 +110,31 @@ def test_entries_are_made_before_the_first_delivery_after_half_a_minute_and_with
 def test_the_end_of_a_closed_segment_has_an_entry_of_when_its_last_lines_came() -> None:
     segment = Segment()
     segment.receive(5000)
+    segment.receive(1000)
     segment.now += 3_600_000
     segment.record(segment.index.close([segment.number]))
-    assert segment.places == [(5000, 0)]
+    assert segment.places == [(5000, 0), (6000, 0)]
     assert list(segment.index.close_all()) == []
 
 
 def test_a_segment_that_a_group_closes_has_an_entry_at_its_end() -> None:
     segment = Segment()
-    segment.receive(5000, closed=True)
-    assert segment.places == [(5000, 0)]
+    segment.receive(5000)
+    segment.receive(1000, closed=True)
+    assert segment.places == [(5000, 0), (6000, 0)]
 
 
 def test_the_end_of_a_store_is_that_of_its_segments() -> None:
     segment = Segment()
     segment.receive(5000)
+    segment.receive(1000)
     segment.record(segment.index.close_all())
-    assert segment.places == [(5000, 0)]
+    assert segment.places == [(5000, 0), (6000, 0)]
 
 
 def test_entries_have_the_times_of_all_lines_since_the_last() -> None:
     segment = Segment()
+    segment.receive(2000)
     segment.receive(600 * KIB, times=(LOCAL, NOON - 9, NOON - 5))
     segment.receive(600 * KIB, times=(LOCAL | NONE, NOON - 7, NOON + 3))
     segment.receive(MIB, times=(ZONED, NOON - 2**40, NOON + 2**40))
@@ -125,7 +143,7 @@ def test_entries_have_the_times_of_all_lines_since_the_last() -> None:
     segment.receive(600 * KIB, times=(ZONED, NOON, NOON))
     segment.receive(MIB, times=UNREAD_TIMES)
     segment.receive(MIB, times=(LOCAL, NOON, NOON))
-    assert [entry.times for entry in segment.entries] == [
+    assert [entry.times for entry in segment.entries[1:]] == [
         (LOCAL | NONE, NOON - 9, NOON + 3),
         (ZONED, NOON - 2**40, NOON + 2**40),
         (NONE, *NO_TIMES[1:]),
@@ -149,7 +167,7 @@ def test_a_clock_that_is_set_back_leaves_positions_in_order() -> None:
     segment = Segment()
     for step in (0, 1000, -3_600_000, 1000, 1000):
         segment.receive(100 * KIB, after_ms=step)
-    assert [received for _, received in segment.places] == [1000, -3_599_000, -3_598_000, -3_597_000]
+    assert [received for _, received in segment.places] == [0, 1000, -3_599_000, -3_598_000, -3_597_000]
     positions = [position for position, _ in segment.places]
     assert positions == sorted(set(positions))
 
@@ -168,9 +186,11 @@ def test_only_some_segments_are_remembered_and_the_others_end_with_an_entry() ->
     segments = [Segment(number, index) for number in range(4)]
     rows = list[tuple[int, int, bytes]]()
     for segment in segments:
-        placement = Placement(segment.number, 0)
-        rows += index.add([Delivery(LogName("h", "l"), [b""], 1, 5000)], [placement], [])
-    assert [(segment, first) for segment, first, _ in rows] == [(0, 0), (1, 0)]
+        for position, size in ((0, 5000), (5000, 1000)):
+            placement = Placement(segment.number, position)
+            rows += index.add([Delivery(LogName("h", "l"), [b""], 1, size)], [placement], [])
+    last = {segment: unpacked(first, data)[-1].position for segment, first, data in rows}
+    assert last == {0: 6000, 1: 6000, 2: 5000, 3: 5000}
     assert len(index._open) == 2
 
 

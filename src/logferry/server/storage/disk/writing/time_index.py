@@ -1,8 +1,9 @@
 """When an entry of the sparse time index is due: where each part of a segment was received, and its event times.
 
-An entry (ledger/packed_times.py) is due once a MiB has come since the last one, with the first delivery of a second
-once 64 KiB have come, before the first delivery after 30 s and with it, and where a segment or the store is closed. It
-is made only while the entries of a segment take at most 2 % of the lines that this run of the server has stored there.
+An entry (ledger/packed_times.py) is due with the first lines of a segment, once a MiB has come since the last one, with
+the first delivery of a second once 64 KiB have come, before the first delivery after 30 s and with it, and where a
+segment or the store is closed. It is made only while the entries of a segment take at most 2 % of the lines that this
+run of the server has stored there.
 Owns what is not in the ledger yet, of a bounded number of segments: the others get an entry, and then a row of their
 own. The writer thread uses it, with each group once that is written; never touches a file.
 """
@@ -133,7 +134,8 @@ class TimeIndex:
             self._enter(index)  # what came before a pause is not mixed with what comes after it
         self._open.move_to_end(segment)
         index.last = now
-        index.due = index.position + _bytes_until_due(index.received, now)
+        if index.data:  # the first entry is due as soon as it has room: a log that stays quiet gets none after it
+            index.due = index.position + _bytes_until_due(index.received, now)
         return index
 
     def _enter(self, index: _OpenIndex) -> None:
