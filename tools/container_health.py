@@ -1,10 +1,10 @@
-"""The HEALTHCHECK of both images: exits with 0 if the configured server accepts a connection, otherwise with 1.
+"""The HEALTHCHECK of the images: exits with 0 if the configured server accepts a connection, otherwise with 1.
 
-In the server's container this checks the server itself; in the client's, the servers that the client ships to: one of
-them is enough. As in the program, the address comes from the flags of the container's main process, or else from the
+In the containers of the server and the console this checks that process itself; in the client's, the servers that the
+client ships to: one of them is enough. As in the program, the address comes from the flags of the container's main process, or else from the
 environment, the configuration file, or the default. On failure the script prints a sentence for each server. A server
 with TLS must also finish a handshake, unless it demands certificates of its clients: then a TCP connection must do, as
-for the client's servers.
+for the client's servers and for the console.
 
 Docker runs the script every few seconds, so it must not import more than it needs.
 """
@@ -31,6 +31,8 @@ _VARIABLES = {
 
 def find_servers(arguments: Sequence[str], environment: Mapping[str, str]) -> list[tuple[str, int]]:
     """Return the hosts and ports that a process with these arguments and variables listens on or ships to."""
+    if "console" in arguments:
+        return [_address(_console(arguments, environment))]
     layers = _layers(arguments, environment)
     for layer in layers:
         if layer["server_host"] or layer["server_port"]:
@@ -40,6 +42,13 @@ def find_servers(arguments: Sequence[str], environment: Mapping[str, str]) -> li
         if layer["server"] and not _is_server(arguments):
             return [_address(each) for each in layer["server"]]
     return [(str(_highest(layers, "server_host") or "localhost"), int(_highest(layers, "server_port") or 9000))]
+
+
+def _console(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return where a console listens."""
+    given = _flag("--listen", arguments) or environment.get("LOGFERRY_CONSOLE_LISTEN")
+    config = _flag("--config", arguments) or environment.get("LOGFERRY_CONSOLE_CONFIG") or "none"
+    return str(given or _settings_in(config).get("listen") or "127.0.0.1:9080")
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -59,6 +59,13 @@ class TestRequirements:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["console"]
         assert all(f"'{each}'" in read("Dockerfile.console") for each in extra)
 
+    @pytest.mark.parametrize("name", ["Dockerfile.server", "Dockerfile.console"])
+    def test_the_images_that_read_and_write_segments_have_zstd_or_go_without_it(self, name: str) -> None:
+        (extra,) = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["zstd"]
+        (install,) = (each for each in instructions(name, "RUN") if "zstd" in each)
+        assert f"'{extra.partition(';')[0]}' || echo " in install
+        assert "--only-binary :all:" in install, "the image has no compiler"
+
     def test_those_of_the_benchmarks_equal_the_bench_extra(self) -> None:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["bench"]
         lines = read("benchmarks/requirements.txt").splitlines()
@@ -105,12 +112,12 @@ class TestDockerfiles:
         assert "syntax=" not in read(name)
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.server"])
-def test_the_images_of_client_and_server_hold_no_test_and_no_package(name: str) -> None:
+@pytest.mark.parametrize(("name", "packages"), [("Dockerfile", 0), ("Dockerfile.server", 1)])
+def test_the_images_of_client_and_server_hold_no_test_and_no_package_but_zstd(name: str, packages: int) -> None:
     copied = " ".join(instructions(name, "COPY"))
     assert "tests" not in copied
     assert "COPY . " not in read(name)
-    assert "pip install" not in read(name)
+    assert read(name).count("pip install") == packages
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.server"])
@@ -243,6 +250,16 @@ class TestContainerHealth:
             "localhost",
             7,
         )
+
+    def test_the_health_check_finds_the_console(self, tmp_path: Path) -> None:
+        console, config = ["python3", "-m", "logferry", "console"], tmp_path / "console.toml"
+        config.write_text('listen = "0.0.0.0:3"', encoding="utf-8")
+        variables = {"LOGFERRY_CONSOLE_LISTEN": "[::1]:2", "LOGFERRY_LISTEN": "tcp://a:9000", "SERVER_PORT": "9000"}
+        assert find_server(console, {}) == ("127.0.0.1", 9080)
+        assert find_server(console, variables) == ("::1", 2)
+        assert find_server([*console, "--listen=127.0.0.1:1"], variables) == ("127.0.0.1", 1)
+        assert find_server(console, {"LOGFERRY_CONSOLE_CONFIG": str(config)}) == ("0.0.0.0", 3)
+        assert not shakes_hands(console, {"LOGFERRY_TLS_CERT": "/run/server.pem"})
 
     def test_only_a_server_that_demands_no_certificate_must_finish_a_handshake(self, tmp_path: Path) -> None:
         variables = {"LOGFERRY_TLS_CERT": "/run/server.pem"}
