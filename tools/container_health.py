@@ -1,10 +1,10 @@
 """The HEALTHCHECK of the images: exits with 0 if the configured server accepts a connection, otherwise with 1.
 
 In the containers of the server and the console this checks that process itself; in the client's, the servers that the
-client ships to: one of them is enough. As in the program, the address comes from the flags of the container's main process, or else from the
-environment, the configuration file, or the default. On failure the script prints a sentence for each server. A server
-with TLS must also finish a handshake, unless it demands certificates of its clients: then a TCP connection must do, as
-for the client's servers and for the console.
+client ships to: one of them is enough. As in the program, the address comes from the flags of the container's main
+process, or else from the environment, the configuration file, or the default. On failure the script prints a sentence
+for each server. A server with TLS must also finish a handshake, unless it demands certificates of its clients: then a
+TCP connection must do, as for the client's servers and for the console.
 
 Docker runs the script every few seconds, so it must not import more than it needs.
 """

@@ -1,15 +1,28 @@
 """Lines as they come: none is left out and none comes twice, whatever the server does meanwhile. Judged by sets."""
 
 import datetime
+import shutil
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from logferry.errors import StoreError
+from logferry.reading.disk import changes
 from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.disk.segments import SegmentReader
 from logferry.reading.query.follow import Follower
 from logferry.reading.query.search import search
 from logferry.reading.query.selection import Selection
+from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.recovery.rebuild import rebuild
+from tests.support.compressing import compress_all
 from tests.support.looking import clock, line, looking, store_lines, three_hosts
-from tests.support.stores import MONDAY, opened
+from tests.support.running import DEADLINE_S, wait_until
+from tests.support.stores import MONDAY, opened, parts_of
 
 
 def messages(follower: Follower) -> list[str]:
@@ -88,3 +101,105 @@ def test_a_ledger_that_cannot_be_read_for_a_while_loses_nothing(tmp_path: Path) 
             store_lines(store, "a", line("new"))
         assert messages(follower) == ["new"]
         assert follower.problem == ""
+
+
+def test_nothing_is_lost_or_repeated_while_everything_happens_at_once(tmp_path: Path) -> None:
+    """Rolls, compression, retention, scrub, and a server that is killed: its folder is as a copy made meanwhile."""
+    busy: dict[str, Any] = {"segment_bytes": 300, "retention_bytes": 2000, "scrub_interval_s": 0.05}
+    data, crashed, copied = tmp_path / "data", tmp_path / "crashed", threading.Event()
+    shown: list[str] = []
+
+    def dies(point: str) -> None:
+        if point == "compressed file renamed" and not crashed.exists():
+            shutil.copytree(data, crashed)
+            copied.set()
+
+    def store_and_look(store: DiskStore, first: int, last: int) -> None:
+        for number in range(first, last):
+            for host in "ab":
+                store_lines(store, host, line(f"{host}{number}", clock(number)))
+            if number % 3 == 0:
+                shown.extend(messages(follower))
+
+    with opened(data, **busy, crash_point=dies) as store:
+        logs = DiskLogs(data)
+        follower = following(logs)
+        store_and_look(store, 0, 30)
+        parts_of(store).compressor.change("gzip")
+        assert copied.wait(DEADLINE_S)
+    data.rename(tmp_path / "before")
+    crashed.rename(data)
+    with opened(data, **busy, compression="gzip") as store:
+        store_and_look(store, 30, 50)
+        wait_until(lambda: list(data.rglob("*.gz")), "segments are compressed")
+        store_and_look(store, 50, 60)
+        shown += messages(follower)
+    logs.close()
+    for host in "ab":
+        assert [each for each in shown if each.startswith(host)] == [f"{host}{number}" for number in range(60)]
+
+
+@pytest.mark.parametrize("failing", ["ledger", "file"])
+def test_what_an_error_has_kept_from_being_shown_comes_with_the_next_look(
+    tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with three_hosts(tmp_path) as store, looking(tmp_path) as logs:
+        follower = following(logs)
+        for host in "abc":
+            store_lines(store, host, line(f"{host}1"), line(f"{host}2"))
+        read, calls = SegmentReader._bytes, []
+
+        def once_failing(reader: SegmentReader, *arguments: Any) -> bytes:
+            calls.append(arguments)
+            if len(calls) == 2:
+                raise FileNotFoundError if failing == "ledger" else PermissionError(13, "Permission denied")
+            return read(reader, *arguments)
+
+        monkeypatch.setattr(SegmentReader, "_bytes", once_failing)
+        if failing == "ledger":
+            monkeypatch.setattr(logs._reader, "_now", failing_ledger)
+        shown = messages(follower)
+        assert follower.problem
+        store_lines(store, "b", line("b3"))
+        shown += messages(follower)
+    assert not follower.problem
+    assert sorted(shown) == ["a1", "a2", "b1", "b2", "b3", "c1", "c2"]
+    assert [each for each in shown if each.startswith("b")] == ["b1", "b2", "b3"]
+
+
+def failing_ledger(_: object) -> None:
+    raise StoreError("the ledger is busy")
+
+
+def test_what_stays_unreadable_is_left_out_and_said_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with three_hosts(tmp_path) as store, looking(tmp_path) as logs:
+        follower = following(logs)
+        store_lines(store, "a", line("gone"))
+        store_lines(store, "b", line("there"))
+        (segment,) = (tmp_path / "segments" / "a").rglob("*.ndjson")
+        segment.unlink()
+        assert messages(follower) == ["there"]
+        assert segment.name in follower.problem
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 60, time_ns=time.time_ns)
+        monkeypatch.setattr(changes, "time", later)
+        assert messages(follower) == []
+        assert follower.problem.startswith("left out ")
+        store_lines(store, "a", line("in another segment"))
+        assert messages(follower) == ["in another segment"]
+        assert not follower.problem
+
+
+def test_a_segment_that_has_another_file_by_now_is_read_from_that(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=400) as store, looking(tmp_path) as logs:
+        for number in range(20):
+            store_lines(store, "a", line(f"a{number}", clock(number)))
+        logs.refresh()
+        assert len(list(search(logs, Selection()))) == 20  # files are open from now on
+        compress_all(store, tmp_path, "gzip")
+        for path in (tmp_path / "segments").rglob("*.gz"):
+            content = path.read_bytes()
+            path.unlink()
+            path.write_bytes(content)
+        assert len(list(search(logs, Selection()))) == 20

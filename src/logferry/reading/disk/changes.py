@@ -2,24 +2,30 @@
 
 Looks at the ledger only when its files have changed. Knows how far each folder was read by the name of its last
 segment: a ledger that was made anew has other numbers. A segment that was closed meanwhile is read to its end; one that
-retention has deleted is left out.
+retention has deleted is left out. What has come and cannot be read is kept, and tried again for some seconds: whatever
+error ends a look, the next one goes on there.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
+from logferry.errors import StoreError
 from logferry.reading.disk.ledger import LedgerDoor, Signature
-from logferry.reading.disk.listing import ListedLog, Listing, listing_of, ranges_in
+from logferry.reading.disk.listing import Listing, listing_of, ranges_in
 from logferry.reading.disk.segments import Piece, SegmentReader
-from logferry.reading.stored import Chunk, Received, standard_chunk
+from logferry.reading.stored import Chunk, Log, Received, standard_chunk
 from logferry.server.storage.disk.files.segment_names import SegmentName, segment_name
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import SegmentRow
 
 # File systems keep the times of files this exactly, or better. What has just changed may change again unseen.
 _CLOCK_TICK_NS: Final = 100_000_000
+
+# How long bytes that cannot be read are tried again before they are left out. A damaged file stays damaged.
+_PATIENCE_S: Final = 10.0
 
 
 class _Head(NamedTuple):
@@ -29,13 +35,16 @@ class _Head(NamedTuple):
     bytes: int
 
 
-class _New(NamedTuple):
-    """Bytes of a segment that were not returned yet, and the logs that they may be of."""
+@dataclass(slots=True, eq=False)
+class _Unread:
+    """Bytes `[start, end)` of a segment that have come and were not returned yet."""
 
+    log: Log
     row: SegmentRow
     start: int
-    owners: Sequence[ListedLog]
-    ranges: Sequence[Sequence[tuple[int, int]]]  # of each of the owners
+    end: int
+    received: Received
+    given_up_at: float | None = None  # once they could not be read
 
 
 class DiskChanges:
@@ -50,78 +59,111 @@ class DiskChanges:
         for row in [row for listed in listing.logs.values() for row in listed.newest] + [*listing.open_segments]:
             self._see(row)
         self._last = listing.last_segment
+        self._unread: list[_Unread] = []
         self._signature: Signature = ()
         self._asked_ms = _now_ms()
 
     def new_chunks(self) -> Iterator[Chunk]:
         """See Changes."""
+        self._look()
+        waiting: set[str] = set()
+        problem = ""
+        for each in list(self._unread):
+            if each.log.key in waiting:
+                continue
+            yield from self._chunks(each)
+            if each.start < each.end and (problem := self._why_unread(each) or problem) and each in self._unread:
+                waiting.add(each.log.key)
+        if problem:
+            raise StoreError(problem)
+
+    def _look(self) -> None:
+        """Find what has come since the last look. Raises OSError and StoreError, and has found nothing then."""
         signature = self._door.signature()
         if signature == self._signature:
             return
-        since = self._asked_ms
         is_another = bool(self._signature) and signature[0][0] != self._signature[0][0]
         with self._door.opened() as ledger:
-            new = self._new(ledger, is_another=is_another)
-        self._asked_ms = _now_ms()
+            self._find(ledger, is_another=is_another)
         now_ns = time.time_ns()
         is_settled = all(now_ns - changed > _CLOCK_TICK_NS for _, changed, _ in signature)
         self._signature = signature if is_settled else (signature[0], (0, 0, 0))
-        received = Received(since, self._asked_ms)
-        for each in new:
-            for listed, ranges in zip(each.owners, each.ranges, strict=True):
-                yield from self._chunks(listed, each.row, ranges, received)
 
-    def _chunks(
-        self, listed: ListedLog, row: SegmentRow, ranges: Sequence[tuple[int, int]], received: Received
-    ) -> Iterator[Chunk]:
-        for start, end in ranges:
-            marks = [(start, received)]
-            for position, data in self._reader.forward(Piece(row, start, end, marks), standard_chunk):
-                yield Chunk(listed.log, row.path, position, data, marks)
+    def _chunks(self, unread: _Unread) -> Iterator[Chunk]:
+        """Yield bytes that have come, as far as they can be read now; what was yielded is not unread any more."""
+        self._reader.problem = ""
+        piece = Piece(unread.row, unread.start, unread.end, [(unread.start, unread.received)])
+        for position, data in self._reader.forward(piece, standard_chunk):
+            unread.start = position + len(data)
+            if unread.start >= unread.end:
+                self._unread.remove(unread)
+            yield Chunk(unread.log, unread.row.path, position, data, piece.marks)
 
-    def _new(self, ledger: Ledger, *, is_another: bool) -> list[_New]:
-        """Return what has come, the lines of each log in their order, and note that it was seen."""
+    def _why_unread(self, unread: _Unread) -> str:
+        """Return why bytes were not read; they are left out if retention has deleted them, or if it takes too long."""
+        problem, now = self._reader.problem, time.monotonic()
+        unread.given_up_at = unread.given_up_at or now + _PATIENCE_S
+        is_over = now >= unread.given_up_at
+        if not problem or is_over:
+            self._unread.remove(unread)
+        return f"left out {unread.end - unread.start} bytes of {problem}" if problem and is_over else problem
+
+    def _find(self, ledger: Ledger, *, is_another: bool) -> None:
+        """Add what has come, of each log in its order, and note that it was seen."""
         with ledger.reading():
             last = ledger.last_segment_number()
             growing = ledger.growing_segments(0 if is_another or last < self._last else self._last)
             paths = {row.path for row in growing}
             closed = [row for path in sorted(self._open - paths) if (row := ledger.segment_at(path))]
-        self._last = last
-        self._open = set()
         rows = [row for row in (*closed, *growing) if row.state != "expired"]
-        found = [(row, start) for row in rows if (start := self._see(row)) is not None and start < row.bytes]
+        found = [(row, start) for row in rows if (start := self._start_of(row)) is not None and start < row.bytes]
         if any(not self._listing.logs_with(row) for row, _ in found):
             self._listing = listing_of(ledger)
-        return [self._owned(ledger, row, start) for row, start in found]
+        now = _now_ms()
+        received = Received(self._asked_ms, now)
+        new = [
+            _Unread(log, row, begin, end, received)
+            for row, start in found
+            for log, begin, end in self._owned(ledger, row, start)
+        ]
+        self._unread += new
+        self._last, self._asked_ms, self._open = last, now, set()
+        for row in rows:
+            self._see(row)
 
-    def _owned(self, ledger: Ledger, row: SegmentRow, start: int) -> _New:
+    def _owned(self, ledger: Ledger, row: SegmentRow, start: int) -> Iterator[tuple[Log, int, int]]:
+        """Yield whose the bytes of a segment from `start` on are."""
         owners = self._listing.logs_with(row)
         if len(owners) == 1:
-            return _New(row, start, owners, [[(start, row.bytes)]])
-        ranges = [
-            [
-                (max(begin, start), min(end, row.bytes))
-                for begin, end in ranges_in(ledger, listed).get(row.id, ())
-                if end > start and begin < row.bytes
-            ]
-            for listed in owners
-        ]
-        return _New(row, start, owners, ranges)
+            yield owners[0].log, start, row.bytes
+            return
+        for listed in owners:
+            for begin, end in ranges_in(ledger, listed).get(row.id, ()):
+                if end > start and begin < row.bytes:
+                    yield listed.log, max(begin, start), min(end, row.bytes)
 
-    def _see(self, row: SegmentRow) -> int | None:
-        """Note how far a segment is read once all of it is; return how far it was, None if it was left behind."""
-        path = PurePosixPath(row.path)
-        name, folder = segment_name(path.name), str(path.parent)
-        if name is None:
+    def _start_of(self, row: SegmentRow) -> int | None:
+        """Return how far a segment was read; None if it was left behind."""
+        name, head = _name_of(row), self._heads.get(_folder_of(row))
+        if name is None or (head and name < head.name):
             return None
+        return head.bytes if head and name == head.name else 0
+
+    def _see(self, row: SegmentRow) -> None:
+        """Note how far a segment is read once all of it is."""
+        name, start = _name_of(row), self._start_of(row)
         if row.state == "open":
             self._open.add(row.path)
-        head = self._heads.get(folder)
-        if head and name < head.name:
-            return None
-        start = head.bytes if head and name == head.name else 0
-        self._heads[folder] = _Head(name, max(start, row.bytes))
-        return start
+        if name is not None and start is not None:
+            self._heads[_folder_of(row)] = _Head(name, max(start, row.bytes))
+
+
+def _name_of(row: SegmentRow) -> SegmentName | None:
+    return segment_name(PurePosixPath(row.path).name)
+
+
+def _folder_of(row: SegmentRow) -> str:
+    return str(PurePosixPath(row.path).parent)
 
 
 def _now_ms() -> int:

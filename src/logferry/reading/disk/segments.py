@@ -4,6 +4,7 @@ A segment that is deleted meanwhile is left out; one that is compressed meanwhil
 stay open.
 """
 
+import contextlib
 import os
 import time
 from collections import OrderedDict
@@ -122,6 +123,7 @@ class SegmentReader:
         self._looked = looked
         self._now = now
         self._open: OrderedDict[str, AnyForm] = OrderedDict()
+        self.problem = ""  # why bytes could not be read the last time
 
     def close(self) -> None:
         """Close all files."""
@@ -192,8 +194,7 @@ class SegmentReader:
     def _read(self, row: SegmentRow, position: int, size: int) -> bytes | None:
         """Return bytes of a segment, fewer at the end of its file; None if it cannot be read, which is noted."""
         try:
-            pieces = list(blocks(self._content(row), position, size))
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return self._read_anew(row, position, size)
         except FileNotFoundError as error:
             if self._now(row) is None:
                 return None
@@ -201,6 +202,20 @@ class SegmentReader:
         except OSError as error:
             self._note(row, cause_of(error))
         return None
+
+    def _read_anew(self, row: SegmentRow, position: int, size: int) -> bytes:
+        """Read from the file that is open, or, if that has not all of it any more, from the one that is there now."""
+        if row.path in self._open:
+            with contextlib.suppress(OSError):
+                data = self._bytes(row, position, size)
+                if len(data) == min(size, row.bytes - position):
+                    return data
+            self._open.pop(row.path).close()
+        return self._bytes(row, position, size)
+
+    def _bytes(self, row: SegmentRow, position: int, size: int) -> bytes:
+        pieces = list(blocks(self._content(row), position, size))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _content(self, row: SegmentRow) -> AnyForm:
         content = self._open.get(row.path)
@@ -216,4 +231,4 @@ class SegmentReader:
 
     def _note(self, row: SegmentRow, problem: str) -> None:
         self._looked.unreadable += 1
-        self._looked.problem = f"{row.path}: {problem}"
+        self._looked.problem = self.problem = f"{row.path}: {problem}"

@@ -22,6 +22,9 @@ from logferry.server.storage.records import Compression
 
 BLOCK_BYTES: Final = 1024 * 1024
 
+# A segment that is compressed, or made plain, has its files exchanged once between two looks.
+_LOOKS: Final = 3
+
 _MOST_KEPT: Final = 2  # a range may end in one member and begin in the one before
 
 
@@ -189,10 +192,10 @@ def any_form(segment: Path, compression: Compression = "") -> AnyForm:
 
     The members of a compressed one are found in the file.
     """
-    forms = forms_of(segment)
-    for form in sorted(forms, key=lambda form: form != compression):
-        with contextlib.suppress(FileNotFoundError):  # renamed or deleted since
-            return CompressedBytes(stored_path(segment, form), form) if form else PlainBytes(segment)
+    for _ in range(_LOOKS):
+        for form in sorted(forms_of(segment), key=lambda form: form != compression):
+            with contextlib.suppress(FileNotFoundError):  # exchanged or deleted since
+                return CompressedBytes(stored_path(segment, form), form) if form else PlainBytes(segment)
     return PlainBytes(segment)
 
 
