@@ -121,6 +121,13 @@ FLOORS: Final = {
         *("search", "follow", "merging", "context", "found", "matching", "selection", "literals", "records"),
     ),
     "reading.times": ("time_index", "event_times", "timestamps", "rare_timestamps", "calendar_times", "when"),
+    "console": (
+        *("application", "running", "static_files", "access", "api", "queries", "stored", "source", "levels"),
+        *("encryption", "extra"),
+    ),
+    "console.api": ("openapi", "routes", "answers", "lines", "parameters", "words"),
+    "console.queries": ("queries", "feed"),
+    "console.stored": ("stored_source", "isolated", "searches", "counting", "wanted", "proving", "usage"),
     "rendering": (
         *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),
         *("container_objects", "container_events", "json_objects", "multiline", "partial_lines", "filters"),

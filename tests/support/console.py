@@ -16,11 +16,10 @@ from urllib.parse import urlencode
 
 from logferry.console.access import Hosts
 from logferry.console.application import application
-from logferry.console.parameters import CLASS_OF
-from logferry.console.queries import Limits, Queries
+from logferry.console.levels import CLASS_OF, LEVEL_CLASSES
+from logferry.console.queries.queries import Limits, Queries
 from logferry.console.running import ConsoleServer
 from logferry.console.source import (
-    LEVEL_CLASSES,
     Counts,
     FileInfo,
     FileProof,

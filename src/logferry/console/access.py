@@ -17,7 +17,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from logferry.addresses import ip_of, is_loopback
-from logferry.console.answers import problem
+from logferry.console.api.answers import problem
 from logferry.errors import ConfigError, cause_of
 from logferry.permissions import is_open_to_others
 from logferry.printable import quoted

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from logferry.console.access import Access, Hosts
-from logferry.console.answers import as_json, problem
-from logferry.console.api import PREFIX, ROUTES, Api
-from logferry.console.openapi import description
-from logferry.console.queries import Queries
+from logferry.console.api.answers import as_json, problem
+from logferry.console.api.openapi import description
+from logferry.console.api.routes import PREFIX, ROUTES, Api
+from logferry.console.queries.queries import Queries
 from logferry.console.source import Source
 from logferry.console.static_files import StaticFiles
 

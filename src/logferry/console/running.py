@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from logferry.console.queries import Queries
+from logferry.console.queries.queries import Queries
 from logferry.errors import LogferryError, cause_of
 from logferry.tls_files import TlsContext
 

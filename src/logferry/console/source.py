@@ -8,9 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
-
-LEVEL_CLASSES: Final = ("error", "warn", "info", "debug", "other")
+from typing import Literal, Protocol
 
 
 class Stopped(Exception):

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("starlette", reason="the extra logferry[console] is not installed")
 
 from logferry.cli.dispatch import main
-from logferry.console.queries import Limits
+from logferry.console.queries.queries import Limits
 from tests.support.console import Console, MemorySource, running_console
 from tests.support.running import DEADLINE_S
 

@@ -55,9 +55,9 @@ async def _serve_until_signal(settings: ConsoleSettings) -> None:
     from logferry.console.access import Hosts, read_token  # only with the extra
     from logferry.console.application import application
     from logferry.console.encryption import tls_of
-    from logferry.console.queries import Limits, Queries
+    from logferry.console.queries.queries import Limits, Queries
     from logferry.console.running import ConsoleServer
-    from logferry.console.stored_source import StoredSource
+    from logferry.console.stored.stored_source import StoredSource
 
     token = read_token(settings.token_file) if settings.token_file else None
     tls = tls_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca) if settings.tls_cert else None

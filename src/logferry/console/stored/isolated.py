@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
+import logferry
 from logferry.console.source import Stop, Stopped, UnknownPlace
 from logferry.errors import LogferryError, StoreError
 
@@ -57,7 +58,7 @@ def isolated(
 
 @contextmanager
 def _process() -> Iterator["subprocess.Popen[bytes]"]:
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(logferry.__file__).resolve().parents[1])
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((root, os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep),

@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from logferry import __version__
-from logferry.console.answers import Form, QueryAnswer, Work, item, problem
-from logferry.console.feed import Feed
-from logferry.console.lines import of_gap, of_line, of_value
-from logferry.console.parameters import QUERY_NAMES, BadParameter, Parameters
-from logferry.console.queries import Queries
-from logferry.console.source import LEVEL_CLASSES, Line, Query, Source, Stop, Stopped
+from logferry.console.api.answers import Form, QueryAnswer, Work, item, problem
+from logferry.console.api.lines import of_gap, of_line, of_value
+from logferry.console.api.parameters import QUERY_NAMES, BadParameter, Parameters
+from logferry.console.levels import LEVEL_CLASSES
+from logferry.console.queries.feed import Feed
+from logferry.console.queries.queries import Queries
+from logferry.console.source import Line, Query, Source, Stop, Stopped
 from logferry.reading.query.records import utc
 
 PREFIX: Final = "/api/v1"

@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from logferry.console.feed import Feed
-from logferry.console.queries import Busy, CannotRead, NotThere, Queries, Running
+from logferry.console.queries.feed import Feed
+from logferry.console.queries.queries import Busy, CannotRead, NotThere, Queries, Running
 from logferry.console.source import Stop
 from logferry.printable import printable
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from logferry.console.source import Counts, Line, Query, Stop, Stopped, UnknownPlace, Word
-from logferry.console.stored_source import StoredSource
+from logferry.console.stored.stored_source import StoredSource
 from logferry.errors import StoreError
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.ledger import Ledger

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from logferry.console.counting import LineCounts
 from logferry.console.source import Counts, Line, Query, Stop, UnknownPlace
-from logferry.console.wanted import selection_of
+from logferry.console.stored.counting import LineCounts
+from logferry.console.stored.wanted import selection_of
 from logferry.reading import stored
 from logferry.reading.disk.logs import DiskLogs
 from logferry.reading.query.follow import POLL_S, Follower

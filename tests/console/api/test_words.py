@@ -2,8 +2,8 @@
 
 import pytest
 
+from logferry.console.api.words import MAX_CHARS, MAX_WORDS, parse
 from logferry.console.source import Word
-from logferry.console.words import MAX_CHARS, MAX_WORDS, parse
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from logferry.console.queries import Limits
+from logferry.console.queries.queries import Limits
 from logferry.console.source import Gap
 from logferry.errors import StoreError
 from tests.support.console import START_MS, Console, MemorySource, events, running_console
@@ -266,7 +266,7 @@ class TestLimits:
     def test_further_queries_wait_and_are_refused_then(
         self, console: Console, source: MemorySource, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("logferry.console.queries._WAIT_FOR_PLACE_S", 0.05)
+        monkeypatch.setattr("logferry.console.queries.queries._WAIT_FOR_PLACE_S", 0.05)
         source.slow_s = 0.05
         with console.stream("/logs"), console.stream("/logs"):
             status, sentence = console.refused("/logs")
@@ -321,7 +321,7 @@ def test_a_tail_begins_at_now_and_selects(console: Console, source: MemorySource
 
 
 def test_a_quiet_tail_gives_signs_of_life(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.console.answers._HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("logferry.console.api.answers._HEARTBEAT_S", 0.05)
     with console.stream("/tail") as answer:
         assert [answer.readline() for _ in range(5)][3:] == [b": here\n", b"\n"]
 

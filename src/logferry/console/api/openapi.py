@@ -6,7 +6,7 @@ Owns nothing but the form. Never describes what no route has.
 from typing import Any, Final
 
 from logferry import __version__
-from logferry.console.api import PREFIX, ROUTES, Route
+from logferry.console.api.routes import PREFIX, ROUTES, Route
 
 _ERRORS: Final = {
     "400": "a parameter is wrong",

@@ -11,9 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from logferry.console.isolated import isolated
-from logferry.console.proving import proof_of
-from logferry.console.searches import as_line, count_lines, follow_lines, known_places, search_lines
 from logferry.console.source import (
     Counts,
     FileInfo,
@@ -26,8 +23,11 @@ from logferry.console.source import (
     Storage,
     UnknownPlace,
 )
-from logferry.console.usage import storage_of
-from logferry.console.wanted import selection_of
+from logferry.console.stored.isolated import isolated
+from logferry.console.stored.proving import proof_of
+from logferry.console.stored.searches import as_line, count_lines, follow_lines, known_places, search_lines
+from logferry.console.stored.usage import storage_of
+from logferry.console.stored.wanted import selection_of
 from logferry.reading.disk.logs import DiskLogs
 from logferry.reading.query.context import lines_at, lines_before
 from logferry.reading.query.records import utc

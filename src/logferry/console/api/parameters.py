@@ -4,12 +4,13 @@ Owns which values are valid. Everything here comes from outside, and is hostile 
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
-from logferry.console import words
-from logferry.console.source import LEVEL_CLASSES, Query
+from logferry.console.api import words
+from logferry.console.levels import LEVEL_CLASSES, NAMES_OF
+from logferry.console.source import Query
 from logferry.printable import quoted
 from logferry.reading.times.when import ALLOWED, moment_of
 
@@ -21,16 +22,6 @@ _MAX_PATTERN_CHARS: Final = 4096
 _T = TypeVar("_T")
 
 QUERY_NAMES: Final = ("q", "host", "file", "level", "since", "until")
-
-# How levels are called by the programs that write them, by their class.
-_LEVELS: Final[Mapping[str, tuple[str, ...]]] = {
-    "error": ("error", "err", "fatal", "critical", "crit", "alert", "emerg", "emergency", "panic", "severe"),
-    "warn": ("warn", "warning"),
-    "info": ("info", "notice", "information"),
-    "debug": ("debug", "trace", "verbose", "fine"),
-}
-LEVEL_NAMES: Final = tuple(name for names in _LEVELS.values() for name in names)
-CLASS_OF: Final = {name: level for level, names in _LEVELS.items() for name in names}
 
 # The longest name of a segment, and a position in it.
 _MAX_PLACE_CHARS: Final = 1200
@@ -149,5 +140,5 @@ def _spelled_out(levels: Collection[str]) -> list[str]:
     """Return the names that programs use for levels: `error` also stands for FATAL."""
     found: list[str] = []
     for each in levels:
-        found += _LEVELS.get(each.lower(), (each.lower(),))
+        found += NAMES_OF.get(each.lower(), (each.lower(),))
     return list(dict.fromkeys(found))

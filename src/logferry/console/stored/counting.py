@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from logferry.console.parameters import CLASS_OF
-from logferry.console.source import LEVEL_CLASSES
+from logferry.console.levels import CLASS_OF, LEVEL_CLASSES
 from logferry.reading.counting.line_counts import Part, count_lines
 from logferry.reading.query.found import ChunkLines
 from logferry.reading.query.matching import Matcher

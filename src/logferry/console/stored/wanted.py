@@ -3,7 +3,7 @@ classes."""
 
 import re
 
-from logferry.console.parameters import LEVEL_NAMES
+from logferry.console.levels import LEVEL_NAMES
 from logferry.console.source import Query, Word
 from logferry.reading.query.selection import Selection, levels_of
 from logferry.reading.query.selection import Word as SelectionWord

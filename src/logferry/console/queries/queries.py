@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from logferry.console.feed import Feed
+from logferry.console.queries.feed import Feed
 from logferry.console.source import Stop, Stopped, UnknownPlace
 from logferry.errors import LogferryError, cause_of
 
