@@ -102,11 +102,13 @@ FLOORS: Final = {
         *("journals", "new_segments", "own_journals", "waiting_entries", "recorded_group"),
         *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
     ),
-    "server.storage.disk.ledger": (
-        *("soundness", "reading", "ledger", "history", "overview", "damage", "sources", "losses", "members"),
-        *("segments", "logs", "unsynced", "starts", "times", "packed_times"),
-        *("extents", "checked", "database", "file_format"),
+    "server.storage.disk.ledger": ("ledger", "queries", "tables", "database"),
+    "server.storage.disk.ledger.queries": ("history", "overview"),
+    "server.storage.disk.ledger.tables": (
+        *("damage", "sources", "losses", "members", "segments", "logs", "unsynced", "starts", "times"),
+        *("packed_times", "extents", "checked"),
     ),
+    "server.storage.disk.ledger.database": ("soundness", "reading", "database", "file_format"),
     "server.storage.disk.files": (
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "segment_files", "segment_forms"),
         *("emptied_folders", "regular", "segment_names", "held_folder"),

@@ -12,7 +12,7 @@ from logferry.cli.dispatch import main
 from logferry.reading.story.history import History, Kind
 from logferry.reading.story.history_of import history_at
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger.starts import MOST_STARTS, StartRow
+from logferry.server.storage.disk.ledger.tables.starts import MOST_STARTS, StartRow
 from logferry.server.storage.records import DamageRow, ExtentRow, LossRow, SourceRow, WindowRow
 from tests.support.looking import clock, line, looking
 from tests.support.stores import opened

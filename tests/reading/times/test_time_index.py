@@ -15,7 +15,7 @@ from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Received, Span
 from logferry.reading.times.time_index import IndexedRange, indexed_ranges, parts_within, range_at
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry
 from tests.support.looking import found, line, looking
 from tests.support.running import wait_until
 from tests.support.stores import Stored, delivery, opened, segments_of

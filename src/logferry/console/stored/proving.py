@@ -14,7 +14,7 @@ from logferry.reading.disk.ledger import LedgerDoor
 from logferry.reading.disk.listing import Listing, listing_of
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger.overview import LossNote
+from logferry.server.storage.disk.ledger.queries.overview import LossNote
 from logferry.server.storage.records import SegmentRow
 
 _ROWS: Final = 5000

@@ -13,7 +13,7 @@ from typing import Final
 from logferry.errors import StoreError
 from logferry.printable import quoted
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
-from logferry.server.storage.disk.ledger.reading import ledger_for_reading
+from logferry.server.storage.disk.ledger.database.reading import ledger_for_reading
 
 # A caller that asks again and again keeps it open, for at most this long.
 _KEPT_S: Final = 0.5

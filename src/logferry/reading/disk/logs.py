@@ -37,7 +37,7 @@ from logferry.reading.stored import (
 )
 from logferry.server.storage.disk.files.segment_forms import SUFFIXES
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from logferry.errors import cause_of
 from logferry.reading.stored import MAX_LINE_BYTES, ChunkBytes, Looked, MayMatch, Received, Span
 from logferry.server.storage.disk.content.segment_bytes import AnyForm, any_form, blocks
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, segment_name
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
 
 _MAX_OPEN: Final = 32

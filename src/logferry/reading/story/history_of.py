@@ -17,7 +17,7 @@ from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Log, Span
 from logferry.reading.story.history import Checked, Happening, History, Kind, StoredLine
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger.history import SourceFacts, StoredExtent
+from logferry.server.storage.disk.ledger.queries.history import SourceFacts, StoredExtent
 
 # A file has one source for each time that it began anew.
 _MOST_SOURCES: Final = 1000

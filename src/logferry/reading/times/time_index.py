@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from logferry.model.event_times import NONE, EventTimes
 from logferry.reading.times.event_times import exact_range
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry
 
 
 class IndexedRange(NamedTuple):

@@ -14,7 +14,7 @@ from logferry.reading.times.time_index import indexed_ranges
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry
 from tests.support.delivery import DeliveryClient, batch
 from tests.support.running import running_server, wait_until
 from tests.support.stores import MONDAY, FailingFiles, Stored, delivery, opened, problems

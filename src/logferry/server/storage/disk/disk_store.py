@@ -3,7 +3,7 @@
 On disk, under the data folder:
 
     lock, .lock                                 locked by the server that uses the folder; hold its process id
-    ledger.sqlite3-check-first                  the ledger was found damaged: see ledger/soundness.py
+    ledger.sqlite3-check-first                  the ledger was found damaged: see ledger/database/soundness.py
     ledger.sqlite3-unsynced                     a server that does not sync uses it: see previous_runs.py
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger/
     segments/<host>/<path>/<date>-<n>.ndjson    the lines: see segments.py

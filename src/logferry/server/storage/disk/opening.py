@@ -27,8 +27,8 @@ from logferry.server.storage.disk.integrity.scrub import Scrub
 from logferry.server.storage.disk.journals.journals import Journals
 from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
 from logferry.server.storage.disk.ledger import Ledger, sort_in
-from logferry.server.storage.disk.ledger.soundness import LedgerCheck, forget_mark, is_due_at_start
-from logferry.server.storage.disk.ledger.starts import StartRow
+from logferry.server.storage.disk.ledger.database.soundness import LedgerCheck, forget_mark, is_due_at_start
+from logferry.server.storage.disk.ledger.tables.starts import StartRow
 from logferry.server.storage.disk.recovery import previous_runs
 from logferry.server.storage.disk.recovery.lost_ledger import refuse_if_empty, refuse_if_missing
 from logferry.server.storage.disk.recovery.recovery import Recovered, recover

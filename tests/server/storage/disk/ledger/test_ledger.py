@@ -12,8 +12,8 @@ import pytest
 
 from logferry.errors import StoreError
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger import file_format as ledger_format
-from logferry.server.storage.disk.ledger.file_format import migrate
+from logferry.server.storage.disk.ledger.database import file_format as ledger_format
+from logferry.server.storage.disk.ledger.database.file_format import migrate
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
 
 
@@ -279,7 +279,7 @@ def test_a_migration_that_finds_no_room_advises_to_make_room_and_nothing_else(
         database.execute("PRAGMA max_page_count = 1")
         migrate(database, version)
 
-    monkeypatch.setattr("logferry.server.storage.disk.ledger.database.migrate", on_a_full_disk)
+    monkeypatch.setattr("logferry.server.storage.disk.ledger.database.database.migrate", on_a_full_disk)
     with pytest.raises(StoreError, match=r"disk is full.*It is as it was: do not move or restore it") as refusal:
         Ledger(tmp_path, durable=True)
     assert "rebuild" not in str(refusal.value)

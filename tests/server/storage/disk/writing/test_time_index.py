@@ -7,7 +7,7 @@ import pytest
 
 from logferry.model.event_times import LOCAL, NO_TIMES, NONE, UNREAD, UNREAD_TIMES, ZONED, EventTimes
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry, unpacked
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry, unpacked
 from logferry.server.storage.disk.writing.time_index import (
     AT_LEAST_MS,
     EACH_SECOND_AT_BYTES,

@@ -31,7 +31,7 @@ from logferry.server.storage.disk.integrity.surplus_lines import ComparedSurplus
 from logferry.server.storage.disk.journals.journal import segment_of_journal
 from logferry.server.storage.disk.journals.shared_journal import SHARED_NAME
 from logferry.server.storage.disk.ledger import FILE_NAME
-from logferry.server.storage.disk.ledger import soundness as ledger_check
+from logferry.server.storage.disk.ledger.database import soundness as ledger_check
 from logferry.server.storage.disk.recovery import previous_runs
 
 # Files that do not belong to the store and are listed; of more, only the number.

@@ -19,7 +19,7 @@ from logferry.server.storage.disk.integrity.data_folder import Finding, other_fi
 from logferry.server.storage.disk.integrity.judgement import judge_segment
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger, sort_in
-from logferry.server.storage.disk.ledger.reading import ledger_for_reading
+from logferry.server.storage.disk.ledger.database.reading import ledger_for_reading
 from logferry.server.storage.disk.recovery.lost_ledger import refuse_if_missing
 from logferry.server.storage.records import SegmentRow
 

@@ -1,6 +1,7 @@
 """The ledger: what the store holds, from which source, in which segment. One SQLite file, written by the writer thread.
 
-file_format.py describes the file, and migrates earlier versions of it. Each module here has one subject.
+`tables` has a module for each table, `queries` what needs several, and `database` the file below them: file_format.py
+describes it, and migrates earlier versions of it.
 
 A group of deliveries is one transaction, committed after its segments are synced and before its acks are sent. So what
 a segment holds beyond its length in the ledger was never acked, unless the ledger has lost transactions: nothing is
@@ -13,7 +14,7 @@ committed transaction is on the disk (WAL, synchronous=FULL). Otherwise a power 
 the file stays intact (synchronous=NORMAL).
 """
 
-from logferry.server.storage.disk.ledger.database import FILE_NAME, sort_in
+from logferry.server.storage.disk.ledger.database.database import FILE_NAME, sort_in
 from logferry.server.storage.disk.ledger.ledger import Ledger
 
 __all__ = ["FILE_NAME", "Ledger", "sort_in"]

@@ -1,17 +1,17 @@
 """The ledger as one object: its tables, each with its own module, through one connection."""
 
-from logferry.server.storage.disk.ledger.damage import DamageRows
-from logferry.server.storage.disk.ledger.extents import ExtentRows
-from logferry.server.storage.disk.ledger.history import HistoryRows
-from logferry.server.storage.disk.ledger.logs import LogRows
-from logferry.server.storage.disk.ledger.losses import LossRows
-from logferry.server.storage.disk.ledger.members import MemberRows
-from logferry.server.storage.disk.ledger.overview import OverviewRows
-from logferry.server.storage.disk.ledger.segments import SegmentRows
-from logferry.server.storage.disk.ledger.sources import SourceRows
-from logferry.server.storage.disk.ledger.starts import StartRows
-from logferry.server.storage.disk.ledger.times import TimeRows
-from logferry.server.storage.disk.ledger.unsynced import UnsyncedRows
+from logferry.server.storage.disk.ledger.queries.history import HistoryRows
+from logferry.server.storage.disk.ledger.queries.overview import OverviewRows
+from logferry.server.storage.disk.ledger.tables.damage import DamageRows
+from logferry.server.storage.disk.ledger.tables.extents import ExtentRows
+from logferry.server.storage.disk.ledger.tables.logs import LogRows
+from logferry.server.storage.disk.ledger.tables.losses import LossRows
+from logferry.server.storage.disk.ledger.tables.members import MemberRows
+from logferry.server.storage.disk.ledger.tables.segments import SegmentRows
+from logferry.server.storage.disk.ledger.tables.sources import SourceRows
+from logferry.server.storage.disk.ledger.tables.starts import StartRows
+from logferry.server.storage.disk.ledger.tables.times import TimeRows
+from logferry.server.storage.disk.ledger.tables.unsynced import UnsyncedRows
 
 
 class Ledger(

@@ -20,7 +20,7 @@ from logferry.server.storage.disk.files.emptied_folders import remove_emptied
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.surplus import delete_segment
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger.times import TimesRow
+from logferry.server.storage.disk.ledger.tables.times import TimesRow
 from logferry.server.storage.disk.retention.kept_segments import KeptSegments, day_of
 from logferry.server.storage.disk.segments.open_segments import OpenSegments
 from logferry.server.storage.records import SegmentRow

@@ -18,7 +18,7 @@ from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.journals.journals import Journals
 from logferry.server.storage.disk.journals.recorded_group import RecordedGroup
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger.times import TimesRow
+from logferry.server.storage.disk.ledger.tables.times import TimesRow
 from logferry.server.storage.disk.segments.deferred_sync import DeferredSync
 from logferry.server.storage.disk.segments.held_back import log_of
 from logferry.server.storage.disk.segments.segments import Payload, Segments

@@ -1,9 +1,9 @@
 """When an entry of the sparse time index is due: where each part of a segment was received, and its event times.
 
-An entry (ledger/packed_times.py) is due with the first lines of a segment, once a MiB has come since the last one, with
-the first delivery of a second once 64 KiB have come, before the first delivery after 30 s and with it, and where a
-segment or the store is closed. It is made only while the entries of a segment take at most 2 % of the lines that this
-run of the server has stored there.
+An entry (ledger/tables/packed_times.py) is due with the first lines of a segment, once a MiB has come since the last
+one, with the first delivery of a second once 64 KiB have come, before the first delivery after 30 s and with it, and
+where a segment or the store is closed. It is made only while the entries of a segment take at most 2 % of the lines
+that this run of the server has stored there.
 Owns what is not in the ledger yet, of a bounded number of segments: the others get an entry, and then a row of their
 own. The writer thread uses it, with each group once that is written; never touches a file.
 """
@@ -16,8 +16,8 @@ from typing import Final
 
 from logferry.model.event_times import NO_TIMES
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry, has_one_kind, packed, packed_start
-from logferry.server.storage.disk.ledger.times import TimesRow
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry, has_one_kind, packed, packed_start
+from logferry.server.storage.disk.ledger.tables.times import TimesRow
 from logferry.server.storage.records import Placement
 
 ALWAYS_AT_BYTES: Final = 1024 * 1024

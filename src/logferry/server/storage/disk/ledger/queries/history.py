@@ -6,8 +6,8 @@ Only reads. What an earlier version of the ledger does not have is left out.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from logferry.server.storage.disk.ledger.checked import CheckedRows
-from logferry.server.storage.disk.ledger.extents import EXTENT_COLUMNS
+from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
+from logferry.server.storage.disk.ledger.tables.extents import EXTENT_COLUMNS
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
 _LOSSES_SINCE: Final = 4

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, get_args
 
 from logferry.server.storage.disk.files.segment_names import is_log_folder, is_segment_path
-from logferry.server.storage.disk.ledger.database import LedgerDatabase, damaged
+from logferry.server.storage.disk.ledger.database.database import LedgerDatabase, damaged
 from logferry.server.storage.records import Compression, LogRow, SegmentRow, SegmentState
 
 _STATES: Final = get_args(SegmentState)

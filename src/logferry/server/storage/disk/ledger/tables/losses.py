@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from logferry.server.storage.disk.ledger.database import LedgerDatabase
+from logferry.server.storage.disk.ledger.database.database import LedgerDatabase
 from logferry.server.storage.loss_limits import joined_losses, joined_windows
 from logferry.server.storage.records import LossRow, WindowRow
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from logferry.server.storage.disk.ledger.checked import CheckedRows
+from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow, UnsyncedRow
 
 

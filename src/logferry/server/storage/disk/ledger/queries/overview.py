@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from logferry.server.storage.disk.ledger.checked import CheckedRows
+from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow
 
 _LOGS_SINCE: Final = 6

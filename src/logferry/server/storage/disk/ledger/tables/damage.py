@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from logferry.server.storage.disk.ledger.checked import CheckedRows
-from logferry.server.storage.disk.ledger.extents import EXTENT_COLUMNS
+from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
+from logferry.server.storage.disk.ledger.tables.extents import EXTENT_COLUMNS
 from logferry.server.storage.records import DamageRow, ExtentRow, SegmentRow
 
 # Of damage: retention has not deleted its segment.

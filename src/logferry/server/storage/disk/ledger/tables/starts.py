@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from logferry.server.storage.disk.ledger.database import LedgerDatabase
+from logferry.server.storage.disk.ledger.database.database import LedgerDatabase
 
 # A server that a supervisor starts again and again fills no more.
 MOST_STARTS: Final = 1000

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from logferry.server.storage.disk.ledger.database import LedgerDatabase
+from logferry.server.storage.disk.ledger.database.database import LedgerDatabase
 from logferry.server.storage.records import ExtentRow
 
 EXTENT_COLUMNS: Final = "start, end, lines, crc32, segment, position, bytes"

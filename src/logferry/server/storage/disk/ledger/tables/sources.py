@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterable, Sequence
 
-from logferry.server.storage.disk.ledger.database import LedgerDatabase
-from logferry.server.storage.disk.ledger.extents import EXTENT_COLUMNS
+from logferry.server.storage.disk.ledger.database.database import LedgerDatabase
+from logferry.server.storage.disk.ledger.tables.extents import EXTENT_COLUMNS
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import ExtentRow, SourceRow
 

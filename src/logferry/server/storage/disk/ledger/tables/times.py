@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from logferry.server.storage.disk.ledger.checked import CheckedRows
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry, unpacked
+from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry, unpacked
 
 TimesRow = tuple[int, int, bytes]
 """The number of a segment, the position behind which its entries begin, and the packed entries."""

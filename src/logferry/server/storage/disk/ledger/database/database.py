@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from logferry.errors import DamagedLedger, StoreError
 from logferry.server.storage.disk.files.regular import kind_of
-from logferry.server.storage.disk.ledger.file_format import VERSION, is_new, migrate, version_of
+from logferry.server.storage.disk.ledger.database.file_format import VERSION, is_new, migrate, version_of
 
 FILE_NAME: Final = "ledger.sqlite3"
 

@@ -9,7 +9,7 @@ import pytest
 
 from logferry.errors import DamagedLedger
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger import file_format as ledger_format
+from logferry.server.storage.disk.ledger.database import file_format as ledger_format
 from logferry.server.storage.records import LogRow, SegmentRow
 
 OLD = SegmentRow(7, "web-1/app.log/2024-01-15-1.ndjson", 9, 1, 3, "closed")

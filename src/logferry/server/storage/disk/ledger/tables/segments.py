@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from logferry.server.storage.disk.files.segment_names import is_segment_path
-from logferry.server.storage.disk.ledger.checked import CheckedRows
+from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow, SegmentState
 
 # In a folder, and not in one below it.

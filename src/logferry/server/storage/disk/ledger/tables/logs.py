@@ -6,7 +6,7 @@ counts. Segments from before version 6 have no log.
 
 from typing import Final
 
-from logferry.server.storage.disk.ledger.checked import CheckedRows
+from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
 from logferry.server.storage.records import LogRow
 
 _COLUMNS: Final = "id, folder, identity, host, path"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logferry.model.event_times import LOCAL, NO_TIMES, NONE, UNREAD, YEARLESS, ZONED
-from logferry.server.storage.disk.ledger.packed_times import TimeEntry, packed, packed_start, unpacked
+from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry, packed, packed_start, unpacked
 
 _NUMBERS = st.integers(-(2**62), 2**62)
 _TIMES = st.one_of(

@@ -8,7 +8,7 @@ import pytest
 from logferry.errors import StoreError
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.ledger import soundness as ledger_check
+from logferry.server.storage.disk.ledger.database import soundness as ledger_check
 from logferry.server.storage.disk.recovery.rebuild import rebuild
 from logferry.server.storage.store import StoreState
 from tests.support.running import DEADLINE_S, wait_until

@@ -6,7 +6,7 @@ the caller thinks it is.
 
 from collections.abc import Iterable
 
-from logferry.server.storage.disk.ledger.checked import CheckedRows
+from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow
 
 _SINCE_VERSION = 6
