@@ -70,6 +70,17 @@ def test_a_line_without_a_timestamp_counts_for_the_line_before_it_or_its_receipt
     }
 
 
+@pytest.mark.parametrize("selection", [Selection(), Selection.of_words(levels=["error"])])
+def test_a_line_with_a_timestamp_that_means_no_time_counts_as_search_finds_it(selection: Selection) -> None:
+    times = ["", "tomorrow", "2024-01-15T08:23:45Z", "32/13/9999", "", "2024-01-15T08:25:45Z", "99:99:99"]
+    lines = [line(f"m{number}", time, "ERROR" if number % 2 else "INFO") for number, time in enumerate(times)]
+    for chosen in (lines, lines[:2]):
+        stored: Any = MemoryLogs(chunk_of("a", *chosen))
+        assert counted(stored, By.MINUTE, selection) == Counter(
+            each.time // 60_000 * 60_000 for each in search(stored, selection)
+        )
+
+
 def test_a_selection_may_begin_and_end_within_a_minute() -> None:
     lines = [line("x", f"2024-01-15T08:0{second // 60}:{second % 60:02d}Z") for second in range(0, 300, 10)]
     eight = _DAY + 8 * 3_600_000
