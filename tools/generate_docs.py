@@ -47,6 +47,8 @@ Service with a name like `logferry`. Former versions read the other variables wi
   string; a bare number may be a TOML number.
 - Where an option takes several values, repeat the flag. In a variable, separate file names with `:` and all other
   values with newlines. `none` means no value at all.
+- The files of `ship`, `verify` and `repair` need no flag: `logferry ship app.log 'logs/*.log'`; such a
+  name may hold a `:`. After `--`, every word is a file. `~` and `~user` at the beginning of a path are home folders.
 - Regular expressions use the syntax of Python's `re`.
 - An invalid value stops the program before it does anything. The program prints every problem, one per line on stderr,
   with the option, the origin of the value, and what is allowed. The exit code is 2.

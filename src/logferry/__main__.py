@@ -2,6 +2,6 @@
 
 import sys
 
-from logferry.cli.start import main
+from logferry.cli.start import installed
 
-sys.exit(main())
+sys.exit(installed())

@@ -14,9 +14,10 @@ import pytest
 from logferry import __version__
 from logferry.cli.dispatch import main
 from logferry.client.run import Outcome
-from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, ShipSettings
 from logferry.errors import SourceError
 from logferry.telemetry.metrics import Metrics
+from tests.support.shipping import append
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,11 +55,11 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.fixture
-def never_ship(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def never_ship(monkeypatch: pytest.MonkeyPatch) -> list[ShipSettings]:
     """Let the command line decide, but do nothing; what would have been shipped is in the list."""
-    shipped: list[object] = []
+    shipped: list[ShipSettings] = []
 
-    def take(settings: object, *_: object) -> int:
+    def take(settings: ShipSettings, *_: object) -> int:
         shipped.append(settings)
         return 0
 
@@ -73,7 +74,7 @@ def test_the_version_is_printed_to_stdout(run: Run, words: Sequence[str]) -> Non
 
 def test_help_names_every_option_with_its_variable_and_default(run: Run) -> None:
     for command, options in (("ship", SHIP_OPTIONS), ("serve", SERVE_OPTIONS)):
-        result = run(command, "--help")
+        result = run(command, "--help-all")
         assert (result.code, result.err) == (0, "")
         text = " ".join(result.out.split())
         for option in options:
@@ -81,24 +82,39 @@ def test_help_names_every_option_with_its_variable_and_default(run: Run) -> None
             assert f"[{option.env}, default {option.default}]" in text
 
 
-def test_help_lists_the_options_of_a_group_under_its_heading(run: Run) -> None:
+def flags_under(heading: str, text: str) -> set[str]:
+    """Return the flags that a help lists under a heading."""
+    section = text.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]
+    return {line.split()[0] for line in section.splitlines() if line.startswith("  --")}
+
+
+def test_help_lists_the_common_options_first_and_the_others_by_group(run: Run) -> None:
     for command, options in (("ship", SHIP_OPTIONS), ("serve", SERVE_OPTIONS)):
-        text = run(command, "--help").out.partition("\nexit codes:")[0]
+        common = flags_under("common options", run(command, "--help").out)
+        assert {option.flag for option in options if option.is_one_of_the_first} < common
+        text = run(command, "--help-all").out.partition("\nexit codes:")[0]
+        assert flags_under("common options", text) == common
         for group in {option.group for option in options}:
-            section = text.partition(f"\n{group.value}:\n")[2].partition("\n\n")[0]
-            flags = {line.split()[0] for line in section.splitlines() if line.startswith("  --")}
-            options_there = [option for option in options if option.group is group]
-            assert flags == {flag for option in options_there for flag in (option.flag, option.opposite) if flag}
+            there = [option for option in options if option.group is group and option.flag not in common]
+            flags = {flag for option in there for flag in (option.flag, option.opposite) if flag}
+            assert flags_under(group.value, text) == flags
 
 
-def test_help_without_a_command_is_that_of_the_client_and_names_the_others(run: Run) -> None:
+def test_help_has_the_common_options_alone_and_says_how_to_see_all(run: Run) -> None:
+    text = run("ship", "--help").out
+    assert f"--help-all            show all {len(SHIP_OPTIONS)} options and exit" in text
+    assert "delivery:" not in text
+    assert len(text.splitlines()) < 100
+
+
+def test_help_of_a_checkout_without_a_command_is_that_of_the_client(run: Run) -> None:
     result = run("--help")
     assert result == run("ship", "--help")
-    for word in ("serve", "status", "demo", "exit codes:"):
+    for word in ("logferry help", "exit codes:"):
         assert word in result.out
 
 
-@pytest.mark.parametrize("words", [["--no-such"], ["--no-such=1"], ["stray"], ["--log", "x"], ["-v"]])
+@pytest.mark.parametrize("words", [["--no-such"], ["--no-such=1"], ["--xyz", "x"], ["-v"]])
 @pytest.mark.parametrize("command", ["ship", "serve", "demo"])
 def test_unknown_arguments_are_reported(run: Run, command: str, words: Sequence[str]) -> None:
     result = run(command, *words)
@@ -106,13 +122,36 @@ def test_unknown_arguments_are_reported(run: Run, command: str, words: Sequence[
     assert f"logferry {command}: unknown argument: {words[0]}\n" in result.err
 
 
-def test_a_word_that_is_not_a_command_is_an_unknown_argument(run: Run) -> None:
-    assert run("shipp") == Result(2, "", "logferry ship: unknown argument: shipp\n")
+def test_a_stray_word_is_reported_by_commands_that_take_no_files(run: Run) -> None:
+    for command in ("serve", "demo", "status"):
+        assert f"logferry {command}: unknown argument: stray\n" in run(command, "stray").err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["ship", "--serverr", "x"], "--server"),
+        (["serve", "--datadir=x"], "--data-dir"),
+        (["logs", "--levle", "error"], "--level"),
+        (["--verson"], "--version"),
+    ],
+)
+def test_a_misspelled_option_gets_a_suggestion(run: Run, words: list[str], meant: str) -> None:
+    result = run(*words)
+    assert result.code == 2
+    assert f"; did you mean {meant}?\n" in result.err
+
+
+def test_a_misspelled_command_gets_a_suggestion(run: Run, tmp_path: Path) -> None:
+    assert run("shipp") == Result(2, "", "logferry: 'shipp' is not a command; did you mean ship?\n")
+    assert run("xyz") == Result(2, "", "logferry: 'xyz' is not a command; 'logferry help' lists them\n")
+    log = append(tmp_path / "app.log", range(1))
+    assert f"'logferry ship {log}' ships a file" in run(str(log)).err
 
 
 def test_an_option_without_its_value_is_an_error(run: Run) -> None:
-    result = run("--server-port")
-    assert result == Result(2, "", "logferry ship: argument --server-port: expected one argument\n")
+    result = run("verify", "--server-port")
+    assert result == Result(2, "", "logferry verify: argument --server-port: expected one argument\n")
 
 
 def test_all_mistakes_are_reported_together_one_line_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +164,7 @@ def test_all_mistakes_are_reported_together_one_line_each(run: Run, monkeypatch:
         "logferry ship: --mode: 'stream' (from the command line) must be one of batch, continuous",
         "logferry ship: --batch-size: 'many' (from the environment variable BATCH_SIZE) "
         "must be 'auto' or a whole number from 1 to 1000000",
+        "logferry: 0 lines acked, 0 bytes read in 0.00 s (0 lines/s), 0 rejected, 0 retried, 0 blank skipped",
     ]
 
 
@@ -158,28 +198,67 @@ def test_the_servers_mistakes_are_reported_in_its_name(run: Run) -> None:
         (["--compress", "no"], False),
         (["--compress", "--resilient"], True),
         (["--compress", "--compress=0"], False),
+        (["--compress", "app.log"], True),
     ],
 )
 def test_a_boolean_may_stand_alone_or_with_a_value(
-    run: Run, never_ship: list[object], words: Sequence[str], expected: bool
+    run: Run, never_ship: list[ShipSettings], words: Sequence[str], expected: bool
 ) -> None:
-    assert run(*words).code == 0
-    assert [getattr(settings, "compress", None) for settings in never_ship] == [expected]
+    assert run("ship", *words).code == 0
+    assert [settings.compress for settings in never_ship] == [expected]
 
 
-def test_a_boolean_with_another_value_is_a_mistake(run: Run, never_ship: list[object]) -> None:
-    assert "--compress: 'app.log' (from the command line) must be one of" in run("--compress", "app.log").err
+def test_a_boolean_with_another_value_is_a_mistake(run: Run, never_ship: list[ShipSettings]) -> None:
+    assert "--compress: 'app.log' (from the command line) must be one of" in run("--compress=app.log").err
     assert never_ship == []
 
 
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["app.log"], ("app.log",)),
+        (["app.log", "--compress", "logs/*.log", "--mode", "batch"], ("app.log", "logs/*.log")),
+        (["--compress", "-"], ("-",)),
+        (["a:b.log", "c.log"], ("a:b.log", "c.log")),
+        (["--compress", "--", "-x.log", "--mode"], ("-x.log", "--mode")),
+    ],
+)
+def test_words_that_are_no_options_name_the_files_to_ship(
+    run: Run, never_ship: list[ShipSettings], words: Sequence[str], files: tuple[str, ...]
+) -> None:
+    assert run("ship", *words).code == 0
+    assert [settings.inputs[0].log_file for settings in never_ship] == [files]
+
+
+def test_files_are_named_in_one_way(run: Run, never_ship: list[ShipSettings]) -> None:
+    result = run("ship", "app.log", "--log-file", "b.log")
+    assert result.code == 2
+    assert "logferry ship: name the files either with --log-file or without, not both ways\n" in result.err
+    assert never_ship == []
+
+
+def test_a_file_name_with_a_colon_gets_a_hint(run: Run, tmp_path: Path) -> None:
+    log = append(tmp_path / "a:b.log", range(1))
+    assert "a file whose name has one is an argument of its own: ship FILE" in run("--log-file", str(log)).err
+
+
+def test_the_home_folder_may_be_a_tilde(
+    run: Run, never_ship: list[ShipSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert run("ship", "~/app.log", "--state-dir", "~/state").code == 0
+    (settings,) = never_ship
+    assert (settings.inputs[0].log_file, settings.state_dir) == (("/home/ada/app.log",), Path("/home/ada/state"))
+
+
 def test_values_come_from_the_environment_unless_they_are_on_the_command_line(
-    run: Run, never_ship: list[object], monkeypatch: pytest.MonkeyPatch
+    run: Run, never_ship: list[ShipSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVER_PORT", "9001")
     monkeypatch.setenv("SERVER_HOST", "elsewhere")
     assert run("ship", "--server-port", "9002").code == 0
     (settings,) = never_ship
-    assert (getattr(settings, "server_host", ""), getattr(settings, "server_port", 0)) == ("elsewhere", 9002)
+    assert (settings.server_host, settings.server_port) == ("elsewhere", 9002)
 
 
 def test_without_words_the_process_s_own_are_taken(
@@ -253,7 +332,7 @@ def test_help_does_not_depend_on_the_environment(run: Run, monkeypatch: pytest.M
 
 
 def test_a_variable_of_a_former_version_is_named_in_the_log(
-    run: Run, never_ship: list[object], monkeypatch: pytest.MonkeyPatch
+    run: Run, never_ship: list[ShipSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INCLUDE", "/usr/include")
     assert run("--log-level", "warning") == Result(0, "", "")
@@ -266,7 +345,7 @@ def test_a_variable_of_a_former_version_is_named_in_the_log(
 def test_a_misspelled_variable_stops_every_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGFERRY_DURABILTY", "os")
     sentence = "LOGFERRY_DURABILTY: unknown environment variable; did you mean LOGFERRY_DURABILITY?"
-    for command in ("ship", "serve", "verify", "fsck", "status", "check-config"):
+    for command in ("serve", "verify", "fsck", "status", "check-config"):
         assert run(command) == Result(2, "", f"logferry {command}: {sentence}\n")
 
 

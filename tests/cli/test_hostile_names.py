@@ -72,7 +72,7 @@ def address(server: RunningServer | FakeServer) -> tuple[str, ...]:
 def test_every_command_is_tried() -> None:
     """A new command must be added here."""
     named = {"ship", "serve", "verify", "repair", "fsck", "status", "check-config", "token", "try"}
-    named |= {"logs", "stats", "hosts", "explain", "sql", "console"}
+    named |= {"logs", "stats", "hosts", "explain", "sql", "console", "help"}
     assert set(COMMANDS) - {"demo"} == named
 
 
@@ -124,12 +124,14 @@ def test_folders_and_files_that_are_not_there(run: Run, folder: Path) -> None:
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "demo"])
 def test_words_and_variables_that_are_not_understood(run: Run, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    takes_it = command in ("try", "logs", "stats", "hosts", "explain", "sql")  # for a file, a host, a text or a query
-    assert run(command, HOSTILE)[0] == (1 if takes_it else 2)
+    # For a file, a host, a text or a query.
+    takes_it = command in ("try", "verify", "repair", "logs", "stats", "hosts", "explain", "sql")
+    code = 3 if command == "ship" else 1 if takes_it else 2  # ship: there is no such file
+    assert run(command, HOSTILE)[0] == code
     assert run(command, f"--{HOSTILE}")[0] == 2
     assert run(command, "--log-level", HOSTILE)[0] == 2
     monkeypatch.setenv(os.fsdecode(b"LOGFERRY_\x1b[31m\n\xff"), HOSTILE)
-    assert run(command)[0] == 2
+    assert run(command)[0] == (0 if command == "help" else 2)
 
 
 @pytest.mark.parametrize("option", sorted({option.flag for option in SHIP_OPTIONS}))

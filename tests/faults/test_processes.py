@@ -108,7 +108,7 @@ def test_a_batch_run_that_is_stopped_before_its_end_says_so(tmp_path: Path, numb
     assert "not delivered: stopped" in shipper.stderr
 
 
-def test_a_second_signal_ends_a_client_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_a_client_at_once_with_a_summary(tmp_path: Path) -> None:
     log = append(tmp_path / "app.log", range(10))
     with FakeServer(fakes.swallow) as receiver:
         words = (*PLAIN, "--shutdown-timeout", "1000", "--ack-timeout", "1000")
@@ -119,6 +119,7 @@ def test_a_second_signal_ends_a_client_at_once(tmp_path: Path) -> None:
             shipper.send(signal.SIGTERM)
             shipper.send(signal.SIGTERM)
             assert shipper.wait() in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert shipper.stderr.splitlines()[-1].startswith("logferry: 0 lines acked, ")
 
 
 @plain_forms

@@ -20,11 +20,11 @@ FLOORS: Final = {
         *("__main__", "cli", "console", "client", "reading", "server", "rendering", "telemetry", "config", "protocol"),
         "model",
         *("addresses", "folder_lock", "tls_files", "permissions", "small_files", "x509", "durable", "checksum"),
-        *("zstd_library", "speedups", "errors", "names", "printable", "worker"),
+        *("zstd_library", "speedups", "errors", "names", "printable", "suggestions", "worker"),
     ),
     "cli": (
-        *("start", "dispatch", "demo", "client", "server", "reading", "pattern_watch", "signals", "early_signals"),
-        *("streams", "command_line", "parsing", "commands", "output"),
+        *("start", "dispatch", "demo", "client", "server", "reading", "help", "pattern_watch", "signals"),
+        *("early_signals", "command_line", "parsing", "commands", "output", "streams"),
     ),
     "client": (
         *("run", "reload", "tls_reload", "status", "proof", "delivery", "readers", "recognition"),

@@ -1,4 +1,7 @@
-"""The names of the commands, the modules that run them, and their exit codes. Imports nothing that takes time."""
+"""The names of the commands, the modules that run them, and their exit codes. Imports nothing that takes time.
+
+What `logferry help` says of each command is in `help.py`.
+"""
 
 from collections.abc import Mapping
 from typing import Final
@@ -30,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "explain": "logferry.cli.reading.explain",
     "sql": "logferry.cli.reading.sql",
     "demo": "logferry.cli.demo",
+    "help": "logferry.cli.help",
 }
 
 # These commands run until a signal stops them, or have work to finish; the others end at Ctrl-C wherever they are.

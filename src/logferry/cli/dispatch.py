@@ -24,13 +24,21 @@ from logferry.errors import ConfigError, LogferryError, cause_of
 from logferry.speedups import keep_freed_memory
 
 
-def main(arguments: Sequence[str] | None = None, *, default_command: str = DEFAULT_COMMAND) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, default_command: str = DEFAULT_COMMAND, shows_overview: bool = False
+) -> int:
     """Run `logferry` with `arguments` (default: those of the process); return the exit code.
 
-    Without the name of a command in them, this is `default_command`.
+    Without the name of a command in them, this is `default_command`; if this `shows_overview`, no words at all, or
+    --help alone, ask for the overview of the commands.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = words.pop(0) if words and words[0] in COMMANDS else default_command
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+        from logferry.cli.help import unknown_command  # late, as the command
+
+        _print_problem(unknown_command(words[0]))
+        return EXIT_USAGE
+    command = _command(words, default_command, shows_overview=shows_overview)
     keep_freed_memory()
     say = partial(_print_problem, "interrupted", command=command)
     try:
@@ -45,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, default_command: str = DEFAU
         _print_problem(str(error), command=command)
         return EXIT_NOT_DELIVERED
     except OSError as error:
-        from logferry.permissions import advice  # late, as above
+        from logferry.permissions import advice  # late, as the command
 
         path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path()
         _print_problem(f"cannot go on: {cause_of(error, with_path=True)}{advice(path, error)}", command=command)
@@ -58,7 +66,17 @@ def main(arguments: Sequence[str] | None = None, *, default_command: str = DEFAU
             log.flush_log()
 
 
-def _print_problem(text: str, *, command: str) -> None:
+def _command(words: list[str], default_command: str, *, shows_overview: bool) -> str:
+    """Return the command that the words ask for, and take its name out of them."""
+    if words and words[0] in COMMANDS:
+        return words.pop(0)
+    if shows_overview and words in ([], ["-h"], ["--help"]):
+        words.clear()
+        return "help"
+    return default_command
+
+
+def _print_problem(text: str, *, command: str = "") -> None:
     """Print a problem. Commands that have none do without the module."""
     from logferry.cli.output import print_problem
 

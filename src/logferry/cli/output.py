@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from logferry.cli.streams import write_if_ready
 from logferry.printable import SHOWN_REASON_CHARS, printable
 
 
@@ -35,6 +36,12 @@ def print_notice(text: str) -> None:
     if _Form.is_json:
         text = _as_json_line("info", text)
     _print(text, sys.stderr)
+
+
+def print_last_words(text: str) -> None:
+    """Print a line of ASCII to stderr from a signal handler that ends the process: at once, or not at all."""
+    line = _as_json_line("info", text) if _Form.is_json else text
+    write_if_ready(2, f"{line}\n".encode())
 
 
 def print_problem(text: str, *, command: str = "") -> None:

@@ -2,10 +2,14 @@
 
 import argparse
 import os
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from logferry import __version__
 from logferry.errors import ConfigError
+from logferry.suggestions import similar
+
+# Shows the help with every option, also of a command whose --help has only the common ones.
+ALL_OPTIONS: Final = "--help-all"
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -31,6 +35,7 @@ class RaisingParser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("--version", action="version", version=f"logferry {__version__}")
+        self.all_options = self.add_argument(ALL_OPTIONS, action="help", help=argparse.SUPPRESS)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Do as ArgumentParser does, but take no word that begins with `--` for an operand because it has a space."""
@@ -40,6 +45,22 @@ class RaisingParser(argparse.ArgumentParser):
             if word.startswith("--") and " " in word.partition("=")[0]:
                 self.error(f"unknown argument: {word}")
         return super().parse_known_args(args, namespace)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Do as ArgumentParser does. Raises ConfigError with a sentence for each word that is unknown."""
+        known, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise ConfigError([self.unknown_argument(word) for word in unknown])
+        return known
+
+    def unknown_argument(self, word: str) -> str:
+        """Return a sentence about a word that this command does not know."""
+        if not word.startswith("--"):
+            return f"unknown argument: {word}"
+        # Compared without the dashes: all flags share them, so with them any two look alike.
+        names = [flag.removeprefix("--") for flag in self._option_string_actions if flag.startswith("--")]
+        found = similar(word.removeprefix("--").partition("=")[0], names)
+        return f"unknown argument: {word}" + (f"; did you mean --{found}?" if found else "")
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError."""

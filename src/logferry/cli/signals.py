@@ -27,12 +27,18 @@ class StopRequest:
 
 
 @contextmanager
-def stopping_on_signals(request: Callable[[], object]) -> Iterator[StopRequest]:
-    """The first SIGTERM or SIGINT requests a clean stop; the second one exits immediately, which is safe too."""
+def stopping_on_signals(
+    request: Callable[[], object], last_words: Callable[[], object] = lambda: None
+) -> Iterator[StopRequest]:
+    """The first SIGTERM or SIGINT requests a clean stop; the second one exits immediately, which is safe too.
+
+    `last_words` runs before that, wherever the program is: it must neither wait for anything nor raise.
+    """
     stop = StopRequest()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop.signal is not None:
+            last_words()
             os._exit(128 + number)
         stop.signal = number
         request()

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from logferry.cli import early_signals
 
 
-def main(default_command: str = "ship", *, arguments: Sequence[str] | None = None) -> int:
+def main(default_command: str = "ship", *, arguments: Sequence[str] | None = None, shows_overview: bool = False) -> int:
     """Run `logferry` with `arguments` (default: those of the process); return the exit code.
 
-    Without the name of a command in them, this is `default_command`.
+    Without the name of a command in them, this is `default_command`; with `shows_overview`, no words at all show the
+    overview of the commands.
     """
     early_signals.keep()
     from logferry.cli.streams import open_standard_streams
@@ -22,6 +23,12 @@ def main(default_command: str = "ship", *, arguments: Sequence[str] | None = Non
     from logferry.cli.dispatch import main as run
 
     try:
-        return run(sys.argv[1:] if arguments is None else arguments, default_command=default_command)
+        words = sys.argv[1:] if arguments is None else arguments
+        return run(words, default_command=default_command, shows_overview=shows_overview)
     finally:
         early_signals.ignore()  # the exit code is decided, and Python's shutdown must not be interrupted
+
+
+def installed() -> int:
+    """Run the installed `logferry`, which alone shows the overview of the commands; return the exit code."""
+    return main(shows_overview=True)

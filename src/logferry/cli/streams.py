@@ -34,6 +34,15 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
             _wait_until_writable(descriptor)
 
 
+def write_if_ready(descriptor: int, data: bytes) -> None:
+    """Write a few bytes to a descriptor if nothing has to wait for that. Never raises, not even in a signal handler."""
+    with contextlib.suppress(OSError):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        if poll.poll(0):
+            os.write(descriptor, data)
+
+
 class _Lenient(io.RawIOBase):
     """Writes to a descriptor, and discards what cannot be written. Any thread may write."""
 

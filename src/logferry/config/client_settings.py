@@ -15,10 +15,10 @@ from logferry.config.server_addresses import SERVER_ADDRESSES, ServerAddress
 from logferry.config.units import KIB, TIB, duration, size
 
 ServerHost: TypeAlias = Annotated[
-    str, Declaration(TEXT, "localhost", "the server's host name or IP address", Group.ADDRESS, variable="SERVER_HOST")
+    str, Declaration(TEXT, "localhost", "the server's host name or IP address", Group.TARGET, variable="SERVER_HOST")
 ]
 ServerPort: TypeAlias = Annotated[
-    int, Declaration(PORT, "9000", "the server's TCP port", Group.ADDRESS, variable="SERVER_PORT")
+    int, Declaration(PORT, "9000", "the server's TCP port", Group.TARGET, variable="SERVER_PORT")
 ]
 Servers: TypeAlias = Annotated[
     tuple[ServerAddress, ...],
@@ -27,14 +27,14 @@ Servers: TypeAlias = Annotated[
         "none",
         "a server such as logs-1.example:9000 or [::1]:9000, instead of --server-host and --server-port; repeatable: "
         "each server keeps its own store, and lines go to one of them at a time (--server-policy)",
-        Group.ADDRESS,
+        Group.TARGET,
         instead_of=("server_host", "server_port"),
     ),
 ]
 Tls: TypeAlias = Annotated[
     bool,
     Declaration(
-        BOOLEAN, "false", "encrypt the connection with TLS (1.2 or newer), and verify who the server is", Group.ADDRESS
+        BOOLEAN, "false", "encrypt the connection with TLS (1.2 or newer), and verify who the server is", Group.TARGET
     ),
 ]
 TlsCa: TypeAlias = Annotated[
@@ -43,7 +43,7 @@ TlsCa: TypeAlias = Annotated[
         word_or("system", PATH),
         "system",
         "with --tls: a file of certificates in PEM of the authorities to trust; system = those of this machine",
-        Group.ADDRESS,
+        Group.TARGET,
     ),
 ]
 TlsCert: TypeAlias = Annotated[
@@ -52,7 +52,7 @@ TlsCert: TypeAlias = Annotated[
         word_or("none", PATH),
         "none",
         "with --tls: a file with this client's certificate in PEM, for servers that want one",
-        Group.ADDRESS,
+        Group.TARGET,
     ),
 ]
 TlsKey: TypeAlias = Annotated[
@@ -61,7 +61,7 @@ TlsKey: TypeAlias = Annotated[
         word_or("none", PATH),
         "none",
         "with --tls-cert: a file with the certificate's key in PEM; none = in the same file",
-        Group.ADDRESS,
+        Group.TARGET,
     ),
 ]
 TlsServerName: TypeAlias = Annotated[
@@ -70,7 +70,7 @@ TlsServerName: TypeAlias = Annotated[
         word_or("auto", CERTIFICATE_NAME),
         "auto",
         "with --tls: the name that the server's certificate must have; auto = the host of --server-host or --server",
-        Group.ADDRESS,
+        Group.TARGET,
     ),
 ]
 TlsInsecure: TypeAlias = Annotated[
@@ -79,7 +79,7 @@ TlsInsecure: TypeAlias = Annotated[
         BOOLEAN,
         "false",
         "with --tls: do not verify the server's certificate; for tests only, and every connection logs a warning",
-        Group.ADDRESS,
+        Group.TARGET,
     ),
 ]
 TokenFile: TypeAlias = Annotated[
@@ -89,7 +89,7 @@ TokenFile: TypeAlias = Annotated[
         "none",
         "a file with the token by which this client proves who it is, if the server asks for one; needs --tls, or a "
         "server on this machine",
-        Group.ADDRESS,
+        Group.TARGET,
     ),
 ]
 Host: TypeAlias = Annotated[
@@ -99,7 +99,7 @@ Host: TypeAlias = Annotated[
         "auto",
         "the host name under which the server files this client's lines, also used by --add-host; auto = this "
         "machine's host name",
-        Group.ADDRESS,
+        Group.TARGET,
     ),
 ]
 StateDir: TypeAlias = Annotated[

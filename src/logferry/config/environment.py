@@ -11,6 +11,7 @@ from typing import Final
 
 from logferry.config.options import PREFIX, Option
 from logferry.printable import printable
+from logferry.suggestions import similar
 
 # Read where they are needed: when the compiled part is loaded (logferry/speedups.py), before any settings exist; and by
 # commands that show lines on a terminal.
@@ -131,12 +132,10 @@ def _is_of_kubernetes(name: str, value: str) -> bool:
 
 
 def _suggestion(name: str, known: frozenset[str]) -> str:
-    import difflib  # late: only a misspelled variable needs it
-
     without_prefix = name.removeprefix(PREFIX)
     if without_prefix in known:
         return f"; did you mean {without_prefix}?"
     # Compared without the prefix: all names share it, so with it any two of them look alike.
     names = {each.removeprefix(PREFIX): each for each in sorted(known)}
-    close = difflib.get_close_matches(without_prefix, names, n=1)
-    return f"; did you mean {names[close[0]]}?" if close else "; docs/configuration.md lists all variables"
+    close = similar(without_prefix, names)
+    return f"; did you mean {names[close]}?" if close else "; docs/configuration.md lists all variables"

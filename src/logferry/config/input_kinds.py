@@ -3,12 +3,13 @@
 This module checks the user's text and changes nothing but its case; `client/finding` and `rendering` interpret it.
 """
 
+import os
 import re
 import warnings
 from dataclasses import replace
 from typing import Final
 
-from logferry.config.kinds import Kind, any_number, not_empty, several, word_or
+from logferry.config.kinds import Kind, any_number, at_home, not_empty, several, word_or
 from logferry.model.encoding_names import ENCODING_NAMES, encoding_name
 from logferry.model.format_names import FORMAT_NAMES, NESTED_FORMATS, REGEX_PREFIX, RUNTIME_FORMATS, parts_of
 from logferry.model.render_spec import MULTILINE_NAMES, REDACTION_NAMES, RESERVED_KEYS, is_level_word
@@ -44,7 +45,7 @@ def _compiled(text: str) -> re.Pattern[str]:
 
 
 def _file(text: str) -> str:
-    return STANDARD_INPUT if text in _NAMES_OF_STANDARD_INPUT else not_empty(text)
+    return STANDARD_INPUT if text in _NAMES_OF_STANDARD_INPUT else at_home(not_empty(text))
 
 
 def _format(text: str) -> str:
@@ -89,7 +90,17 @@ def _field(text: str) -> tuple[str, str]:
     return encodable(key), encodable(value)
 
 
-FILES: Final = several(Kind(_file, ""), ":", "names or patterns of files, separated by ':', or '-'")
+_SEPARATED: Final = several(Kind(_file, ""), ":", "names or patterns of files, separated by ':', or '-'")
+
+
+def _files(text: str) -> tuple[str, ...]:
+    files: tuple[str, ...] = _SEPARATED.parse(text)
+    if len(files) > 1 and os.path.lexists(text):
+        raise ValueError("':' separates names; a file whose name has one is an argument of its own: ship FILE")
+    return files
+
+
+FILES: Final = replace(_SEPARATED, parse=_files)
 FILE_PATTERNS: Final = any_number(Kind(not_empty, ""), ":", "names or patterns of files, separated by ':'")
 PATTERNS: Final = any_number(Kind(_pattern, "a regular expression"), "\n", "regular expressions, one a line")
 FORMAT: Final = Kind(_format, f"one of {', '.join(FORMATS)}, {NESTED}, or regex: and a pattern with named groups")

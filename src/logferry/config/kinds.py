@@ -5,6 +5,7 @@ values are converted to the text that a user would write, so that the same rule 
 the kinds that any option may have; `units` has durations and sizes, `input_kinds` the kinds for log files and lines.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,6 +137,16 @@ def not_empty(text: str) -> str:
     return text
 
 
+def at_home(text: str) -> str:
+    """Return a path with `~` or `~name` at its beginning replaced by that home folder. Raises ValueError."""
+    if not text.startswith("~"):
+        return text
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ValueError("this user has no home folder")
+    return path
+
+
 def _host_name(text: str) -> str:
     if text.lower() == "auto":
         import socket  # late: only a client needs a host name
@@ -169,7 +180,7 @@ def _certificate_name(text: str) -> str:
 
 
 TEXT: Final = Kind(not_empty, "a text that is not empty")
-PATH: Final = Kind(lambda text: Path(not_empty(text)), "a path")
+PATH: Final = Kind(lambda text: Path(at_home(not_empty(text))), "a path")
 BOOLEAN: Final = Kind(_parse_bool, f"one of {', '.join(_TRUE)} or {', '.join(_FALSE)}", types=(bool,), is_flag=True)
 PORT: Final = whole(1, 65535)
 LISTEN_PORT: Final = whole(0, 65535)

@@ -27,8 +27,12 @@ _INPUT_NAMES: Final = frozenset(option.name for option in _INPUT_OPTIONS)
 _LOG_FILE: Final = next(option for option in _INPUT_OPTIONS if option.name == "log_file")
 
 
-def load(settings: type[Settings], arguments: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+def load(
+    settings: type[Settings], arguments: Mapping[str, str | Sequence[str]], environment: Mapping[str, str]
+) -> Settings:
     """Return a command's settings. `arguments` maps the names of options to their texts on the command line.
+
+    Several texts are that many values, whatever separator the option has.
 
     Raises ConfigError that lists every problem.
     """
@@ -43,7 +47,7 @@ def load(settings: type[Settings], arguments: Mapping[str, str], environment: Ma
 class _Judge:
     """Finds the values of options and collects the problems with them."""
 
-    def __init__(self, arguments: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    def __init__(self, arguments: Mapping[str, str | Sequence[str]], environment: Mapping[str, str]) -> None:
         self._arguments = arguments
         self._environment = environment
         self.problems: list[str] = []
@@ -134,6 +138,7 @@ class _Judge:
 
     def _value(self, option: Option, tables: Sequence["Table"]) -> Any:
         """Return the value of one option. Raises ConfigError. An empty variable counts as not set."""
+        text: str | Sequence[str]
         if option.name in self._arguments:
             text, source = self._arguments[option.name], "the command line"
         elif self._environment.get(option.env):
@@ -144,11 +149,12 @@ class _Judge:
                     return table.value(option)
             text, source = option.default, "the default"
         try:
-            return option.kind.parse(text)
+            return option.kind.parse(text) if isinstance(text, str) else option.kind.from_toml([*text])
         except ValueError as error:
             reason = f": {error}" if str(error) else ""
+            shown = text if isinstance(text, str) else " ".join(text)
             raise ConfigError(
-                [f"{option.flag}: {quoted(text)} (from {source}) must be {option.kind.allowed}{reason}"]
+                [f"{option.flag}: {quoted(shown)} (from {source}) must be {option.kind.allowed}{reason}"]
             ) from None
 
     def _file(self, option: Option, settings: type) -> "TomlFile | None":

@@ -21,9 +21,10 @@ PREFIX: Final = "LOGFERRY_"
 class Group(Enum):
     """Which options `--help` lists together; the value is the heading, the order is that of the help."""
 
+    TARGET = "where to"
     ADDRESS = "network address"
-    FILES = "files"
-    LINES = "lines"
+    FILES = "which files"
+    LINES = "what lines become"
     DELIVERY = "delivery"
     STORAGE = "storage"
     LIMITS = "limits"

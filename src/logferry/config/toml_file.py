@@ -4,7 +4,6 @@ This module reads the file, finds unknown keys, and knows the line of each key. 
 `loading` does.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -16,6 +15,7 @@ from logferry.config.options import Option
 from logferry.config.units import MIB
 from logferry.errors import ConfigError, cause_of
 from logferry.printable import printable, quoted
+from logferry.suggestions import similar
 
 INPUT: Final = "input"
 
@@ -193,11 +193,11 @@ def _hint(table: Table, key: str, value: object, vocabulary: Vocabulary) -> str:
         return f" in an [[{INPUT}]] section; it belongs above the first one"
     if key in vocabulary.foreign or (key == INPUT and key not in allowed):
         return f" here; it belongs in the configuration file of the {vocabulary.other_end}"
-    close = difflib.get_close_matches(key.lower().replace("-", "_"), allowed, n=1)
-    if isinstance(value, dict) or close == [INPUT]:
+    close = similar(key.lower().replace("-", "_"), allowed)
+    if isinstance(value, dict) or close == INPUT:
         return f"; the only sections are [[{INPUT}]]" if vocabulary.input_names else "; this file has no sections"
     if close:
-        return f"; did you mean {close[0]}?"
+        return f"; did you mean {close}?"
     if table.section:
         return f" in an [[{INPUT}]] section; the keys are {', '.join(allowed)}"
     return "; the keys are the long options with underscores, like server_port"

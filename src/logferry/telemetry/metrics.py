@@ -103,8 +103,12 @@ class Metrics:
     def total(self) -> Interval:
         """Return the numbers since the start."""
         with self._lock:
-            seconds = self._clock() - self._started_at
-            return Interval(seconds, replace(self._counters), self._latency.copy(), replace(self._gauges))
+            return self.total_so_far()
+
+    def total_so_far(self) -> Interval:
+        """Return the same without waiting for a thread that counts: a batch may be missing. For signal handlers."""
+        seconds = self._clock() - self._started_at
+        return Interval(seconds, replace(self._counters), self._latency.copy(), replace(self._gauges))
 
     def take(self) -> Interval:
         """Return the numbers since the last call (or the start), and begin a new interval."""

@@ -115,7 +115,7 @@ def test_what_matches_nothing_says_what_there_is(capfd: pytest.CaptureFixture[st
         (("-n", "-5"), "must be a whole number"),
         (("-f", "--until", "1h"), "--follow cannot be used with --until"),
         (("--output", "xml"), "invalid choice"),
-        (("--absent",), "unrecognized arguments: --absent"),
+        (("--absent",), "unknown argument: --absent"),
     ],
 )
 def test_a_wrong_command_line_is_a_sentence(

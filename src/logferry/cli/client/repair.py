@@ -25,6 +25,7 @@ _COMMAND_LINE: Final = CommandLine(
     "Store lines anew that are damaged on the server's disk, from the files that still have them.",
     "exit codes: 0 nothing is damaged any more; 1 the server, or one of several, does not answer; 2 the command line "
     "or the configuration is wrong; 3 something is still damaged",
+    takes_files=True,
 )
 
 

@@ -14,19 +14,22 @@ from logferry.cli.command_line import (
     CommandLine,
     flush_log,
 )
-from logferry.cli.commands import COMMANDS
-from logferry.cli.output import print_notice, print_problem
+from logferry.cli.output import print_last_words, print_notice, print_problem
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Reloading, ship
 from logferry.config import STANDARD_INPUT, ShipSettings
-from logferry.errors import AddressError, DeliveryAbandoned, SourceError, StateError
+from logferry.errors import AddressError, ConfigError, DeliveryAbandoned, SourceError, StateError
 from logferry.speedups import collect_less_garbage, warn_if_slow
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.summary import summary
 
-_EPILOG: Final = f"""other commands: {", ".join(name for name in COMMANDS if name != "ship")} (each with --help)
+_EPILOG: Final = """examples:
+  logferry ship app.log 'logs/*.log' --server logs:9000
+  logferry ship --mode continuous --format auto --config /etc/logferry/ship.toml
+
+other commands: logferry help
 
 exit codes:
   0    every byte is acked
@@ -36,12 +39,25 @@ exit codes:
   130  interrupted (Ctrl-C) before a batch run had finished
 """
 
-_COMMAND_LINE: Final = CommandLine("ship", ShipSettings, "Ship log lines from files to a server.", _EPILOG)
+_COMMAND_LINE: Final = CommandLine(
+    "ship",
+    ShipSettings,
+    "Ship log lines from files to a server.",
+    _EPILOG,
+    common=frozenset({"server", "tls", "token_file", "host", "format", "multiline", "config"}),
+    takes_files=True,
+)
 
 
 def run(words: Sequence[str]) -> int:
-    """Ship; return the exit code. Raises ConfigError."""
-    settings = _COMMAND_LINE.start(words)
+    """Ship; return the exit code. The summary ends every run, even one whose command line is wrong."""
+    try:
+        settings = _COMMAND_LINE.start(words)
+    except ConfigError as error:
+        for problem in error.problems:
+            print_problem(problem, command="ship")
+        print_notice(summary(Metrics().total()))
+        return EXIT_USAGE
     return ship_and_summarise(settings, partial(_COMMAND_LINE.settings, words))
 
 
@@ -60,7 +76,12 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
 
         reloads = Reloads(settings, load_again)
         request, reloading = reloads.request, reloads.delivering_to
-    with closing(stop), stopping_on_signals(stop.request) as stopped, reloading_on_hangup(request), watching_patterns():
+    with (
+        closing(stop),
+        stopping_on_signals(stop.request, lambda: print_last_words(summary(metrics.total_so_far()))) as stopped,
+        reloading_on_hangup(request),
+        watching_patterns(),
+    ):
         code, problems = _ship(settings, metrics, stop, reloading)
     if code == EXIT_NOT_DELIVERED and stopped.is_interrupt and settings.mode == "batch":
         code = EXIT_INTERRUPTED

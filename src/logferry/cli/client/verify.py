@@ -38,6 +38,7 @@ _COMMAND_LINE: Final = CommandLine(
     "Compare files with the lines that the server has stored.",
     "exit codes: 0 every line is stored, once; 1 the server does not answer; 2 the command line or the configuration "
     "is wrong; 3 something is missing, repeated, altered or lost",
+    takes_files=True,
 )
 
 

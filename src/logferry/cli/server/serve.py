@@ -15,7 +15,13 @@ from logferry.server.reload import Reloads
 from logferry.server.server import serve
 from logferry.speedups import collect_less_garbage, warn_if_slow
 
-_COMMAND_LINE: Final = CommandLine("serve", ServeSettings, "Receive log lines and store them.")
+_COMMAND_LINE: Final = CommandLine(
+    "serve",
+    ServeSettings,
+    "Receive log lines and store them.",
+    "exit codes: 0 stopped by a signal; 1 the server cannot start; 2 the command line or the configuration is wrong",
+    common=frozenset({"data_dir", "listen", "tls_cert", "clients", "durability", "retention_bytes", "http", "config"}),
+)
 
 
 def run(words: Sequence[str]) -> int:
