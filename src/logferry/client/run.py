@@ -62,7 +62,8 @@ class _Opened:
     """A reader, and what only some readers can do: change their inputs, or list the files that may be disposed of.
 
     `unacked` names what was read and is not acked, after a run that ended well: nothing, unless the client has a fault.
-    `is_repeatable` says that what the reader reads still exists afterwards, so that another run can read it again.
+    `is_repeatable` says that what the reader reads still exists afterwards: another run can read it again, and so can
+    this one if a server has lost it.
     """
 
     reader: Reader
@@ -251,7 +252,7 @@ def _deliver(
     parts |= {"stored_extents": partial(stored_extents, lambda: servers.present, settings, checkpoints.client_id)}
     parts |= {
         "known_losses": known_losses,
-        "reconciles": opened.reconfigure is not None,
+        "reconciles": opened.is_repeatable,
         "asks_always": opened.asks_always,
         "poll": _resting_meanwhile(heartbeat) if settings.http else poll,
     }

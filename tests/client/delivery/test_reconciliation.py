@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.output import Guarantee
+from logferry.client.delivery.output import Guarantee, Located
 from logferry.client.delivery.reconciliation import PAGE_INTERVAL_S, PAGE_SOURCES
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
@@ -252,3 +252,75 @@ def test_a_position_of_another_content_in_a_store_that_was_set_back_is_noticed_w
     run_for(run, 100.0)
     (new,) = run.producer.content
     assert run.stored(new) == LINES
+
+
+# --- a batch run, before it ends
+
+
+def run_of(*sources: Source, **more: Any) -> Run:
+    """Return a batch run of files that nobody has yet."""
+    return Run(settings(mode="batch"), dict.fromkeys(sources, LINES), **({"features": LISTED} | more))
+
+
+def loses(source_id: str, *, when: int = 10, keeps: int = 4) -> Callable[[MemoryOutput], None]:
+    """Answer `when` batches, then end the connection, and go back to fewer lines of a source."""
+
+    def behave(output: MemoryOutput) -> None:
+        for opened in list(output.opened):
+            output.answer_open(opened)
+        for batch in list(output.arrived)[: when - sum(map(len, (each.payloads for each in output.stock.values())))]:
+            output.store(batch)
+        if sum(len(stock.payloads) for stock in output.stock.values()) >= when:
+            output.break_off()
+            output.stock[source_id] = Stock(keeps * SIZE, LINES[:keeps])
+
+    return behave
+
+
+def test_a_batch_run_sends_again_what_the_server_has_lost_of_a_file_that_was_finished(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Rules E18 and E22: the server goes back to an older state, and only the next file makes the client reconnect."""
+    one, two = Source("one.log", id="one"), Source("two.log", id="two")
+    run = run_of(one, two)
+    run.output.behaviours.appendleft(loses("one", when=12))
+    run.engine.run()
+    assert run.stored(one) == run.stored(two) == LINES
+    assert run.producer.sent_back == [("one", 4 * SIZE)]
+    assert run.output.asked == [["one", "two"]]
+    assert f"memory lacks {6 * SIZE} bytes that were acked before (files: 1)" in caplog.text
+    assert run.counters.lines_unaccounted == 0
+    assert run.counters.lines_stored_before == 0
+
+
+def test_a_batch_run_that_loses_its_connection_while_it_asks_connects_once_more() -> None:
+    one, two = Source("one.log", id="one"), Source("two.log", id="two")
+    run = run_of(one, two)
+
+    def ends_when_asked(output: MemoryOutput) -> None:
+        answer_all(output)
+        if output.asked:
+            output.events[:] = [event for event in output.events if not isinstance(event, Located)]
+            output.break_off()
+
+    run.output.behaviours.extendleft([ends_when_asked, loses("one", when=12)])
+    run.engine.run()
+    assert run.stored(one) == run.stored(two) == LINES
+    assert len(run.output.asked) == 2
+    assert run.output.attempts[-1] - run.output.attempts[-2] >= 0.25  # it backs off
+
+
+def test_a_batch_run_gives_up_if_the_server_cannot_say_what_it_has() -> None:
+    one, two = Source("one.log", id="one"), Source("two.log", id="two")
+    run = Run(settings(mode="batch", max_attempts=3), dict.fromkeys((one, two), LINES), features=LISTED)
+    run.output.behaviours.appendleft(loses("one", when=12))
+    run.output.cannot_locate = True
+    with pytest.raises(DeliveryAbandoned, match=r"cannot say now what it has.*the server was not asked what it has"):
+        run.engine.run()
+
+
+def test_a_batch_run_with_one_connection_asks_nothing() -> None:
+    one, two = Source("one.log", id="one"), Source("two.log", id="two")
+    run = run_of(one, two)
+    run.engine.run()
+    assert run.output.asked == []

@@ -180,6 +180,7 @@ class RenderingProducer:
             source, offset, one_by_one_until = self._send_backs.popleft()
             self._reader.rewind(source, offset, one_by_one_until=one_by_one_until)
             source.last_format = None
+            self._note_lost()  # of a file that cannot be read again; the reader may have nothing else to read
         if not self._lost and self._next is None and not self.is_finished:
             left_out = patterns_left_out()  # before the read, which takes the lines of an event together
             chunk = self._read()

@@ -148,7 +148,8 @@ class DeliveryEngine:
         return Reconciliation(
             *(self._checkpoints, self._producer, self._window),
             notice=self._waiting.notice,
-            is_wanted=is_possible and self._settings.mode == "continuous",
+            is_wanted=is_possible,
+            is_of_run=self._settings.mode == "batch",
         )
 
     def _source_positions(self, stored_extents: StoredExtents) -> SourcePositions:
@@ -177,7 +178,7 @@ class DeliveryEngine:
                     self._turn()
                 except DeliveryError as error:
                     self._recover(error)
-            if self._must_connect:
+            if self._must_connect or self._reconciliation.is_asking:
                 raise DeliveryAbandoned(f"stopped; {self._unacked()}")
             self._finish()
             balance(self._metrics, acked=self._accounts.lines_stored, refused=self._refusals.lines, window=self._window)
@@ -191,8 +192,10 @@ class DeliveryEngine:
         self._waiting.notice_stop()
         if self._waiting.is_stopping and self._outgoing is None and self._window.has_only_windows():
             return not self._producer.is_finished
-        must_connect = self._must_connect and not self._waiting.is_stopping
-        return bool(self._window) or not self._producer.is_finished or must_connect
+        if self._window or not self._producer.is_finished:
+            return True
+        self._reconciliation.ask_last(self._clock())
+        return (self._must_connect or self._reconciliation.is_asking) and not self._waiting.is_stopping
 
     def _turn(self) -> None:
         """Take batches, submit what the output accepts, and apply its events; wait only if there is nothing to take."""
@@ -392,7 +395,10 @@ class DeliveryEngine:
 
     def _disconnect(self) -> None:
         self._output.abandon()
+        if self._outgoing is not None:
+            self._reconciliation.note_opened(self._outgoing.open_ids)
         self._reconciliation.end()
+        self._must_connect |= self._reconciliation.is_owed
         self._pings.end()
         self._stalls.disconnected()
         if self._outgoing is not None:
@@ -409,7 +415,7 @@ class DeliveryEngine:
             self._waiting.wait({}, self._attempts.started_over())
             self._idle.failed(self._clock())
             return
-        if not self._window and was_connected and isinstance(error, PeerClosed):
+        if not (self._window or self._must_connect) and was_connected and isinstance(error, PeerClosed):
             logger.debug("%s while nothing was in flight", error)
             self._attempts.succeeded()
             self._idle.ended(self._clock(), is_needed=self._can_reconcile)
@@ -445,7 +451,8 @@ class DeliveryEngine:
         )
 
     def _unacked(self) -> str:
-        if self._must_connect and not self._window.unacked_lines:
+        must_ask = self._must_connect or self._reconciliation.is_asking
+        if must_ask and not self._window.unacked_lines:
             return "the server was not asked what it has"
         return f"{self._window.unacked_lines} lines in flight are not acked"
 

@@ -4,7 +4,7 @@ Owns the batches that the output does not have yet. It never sends, and never de
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -47,6 +47,11 @@ class OutgoingBatches:
     def knows(self, source_id: str) -> bool:
         """Whether a source was opened on this connection, or is about to be."""
         return source_id in self._open or source_id in self._opening or source_id in self._to_open
+
+    @property
+    def open_ids(self) -> Collection[str]:
+        """The sources that were opened on this connection."""
+        return self._open
 
     @property
     def is_exhausted(self) -> bool:

@@ -1,14 +1,16 @@
 """Reconciliation: after each connect, find out what the server lacks of any source, and send it from the files.
 
 docs/protocol.md, rules E18 and E22. Owns which sources the client still has to ask about on this connection, and how
-fast it asks: one page at a time, so that ten thousand quiet files flood no server. A source with unacked batches is
-left to resume.py. Must never touch a file: the reader sends again what it can read, and reports the rest as lost.
+fast it asks: one page at a time, so that ten thousand quiet files flood no server. A client that follows files asks
+about all that it remembers; a batch run, before it ends, about what it has opened on earlier connections. A source
+with unacked batches is left to resume.py. Must never touch a file: the reader sends again what it can read, and reports
+the rest as lost.
 """
 
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from logferry.client.delivery.batches import BatchProducer, RenderedRange
@@ -18,6 +20,7 @@ from logferry.client.delivery.resume import read_again
 from logferry.client.delivery.takeover import Stores
 from logferry.client.delivery.unwanted import not_wanted_until
 from logferry.client.delivery.window import Window
+from logferry.errors import QuestionRefused
 from logferry.model.source import Acked, Source
 from logferry.printable import printable
 from logferry.protocol.features import POSITIONS
@@ -45,8 +48,10 @@ class Reconciliation:
         *,
         notice: Callable[[], object],
         is_wanted: bool = True,
+        is_of_run: bool = False,
     ) -> None:
-        """Without `is_wanted`, it never asks anything: the producer has only the files of this run.
+        """Without `is_wanted`, it never asks anything: the producer can read nothing again but what it has open. With
+        `is_of_run`, it asks about the sources of this run alone: the producer has no other files.
 
         While a file is rendered again, which may take minutes, `notice` does what is due, and may raise to end that.
         """
@@ -55,6 +60,9 @@ class Reconciliation:
         self._producer = producer
         self._window = window
         self._is_wanted = is_wanted
+        self._is_of_run = is_of_run
+        self._opened_before: set[str] = set()  # in this run, on an earlier connection
+        self._is_owed = False  # a connection ended before it was asked about all of these
         self._connection: Connected | None = None
         self._stores = Stores()
         self._to_ask: deque[str] = deque()
@@ -65,16 +73,39 @@ class Reconciliation:
     def begin(self, connection: Connected, stores: Stores, now: float) -> bool:
         """Ask about all sources from `now` on, if the server can answer; return whether it can."""
         self.end()
+        self._is_owed = False
         self._stores = stores
         if not self._is_wanted or POSITIONS not in connection.features:
             return False
-        self._connection, self._ask_at = connection, now
-        self._to_ask.extend(self._progress.known_ids())
+        self._connection, self._ask_at = connection, math.inf if self._is_of_run else now
+        known = self._progress.known_ids()
+        self._to_ask.extend(filter(self._opened_before.__contains__, known) if self._is_of_run else known)
         self._sources = self._bytes = 0
         return True
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a batch run must not end yet: the server was not asked about files that the run has finished."""
+        return self._is_of_run and self._connection is not None and bool(self._to_ask or self._asked)
+
+    def ask_last(self, now: float) -> None:
+        """Ask from `now` on about the files that a batch run has finished: it has nothing else to do."""
+        if self.is_asking and not self._asked:
+            self._ask_at = min(self._ask_at, now)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether a batch run must connect once more, because the last connection ended while it was asking."""
+        return self._is_owed
+
+    def note_opened(self, sources: Collection[str]) -> None:
+        """Note what was opened on the connection that ends: the server was compared with these for the last time."""
+        if self._is_of_run:
+            self._opened_before.update(sources)
+
     def end(self) -> None:
         """Forget what is still to be asked: the connection has ended."""
+        self._is_owed |= self.is_asking
         self._connection, self._ask_at = None, math.inf
         self._to_ask.clear()
         self._asked = []
@@ -100,6 +131,8 @@ class Reconciliation:
             return
         if answer.found is None:
             self._to_ask.extendleft(reversed(asked))
+            if self._is_of_run:
+                raise QuestionRefused("the server cannot say now what it has of the files that were finished before")
             self._ask_at = now + _RETRY_S
             return
         found = {at.source: at for at in answer.found}
@@ -116,6 +149,8 @@ class Reconciliation:
 
     def _compare(self, source_id: str, at: SourceAt, connection: Connected) -> None:
         source = self._progress.known_source(source_id)
+        if source is not None:
+            source.is_confirmed = source.is_confirmed or self._is_of_run  # its lines were counted when it was opened
         if source is None or source.acked_until <= not_wanted_until(source, self._stores.servers):
             return
         if self._stores.concern(source, at):

@@ -21,7 +21,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import Discovery
 from logferry.client.readers.base import losses_if_unreachable
-from logferry.client.readers.batch_file import BatchFile, PlannedFile, plan
+from logferry.client.readers.batch_file import BatchFile, FinishedFile, PlannedFile, plan
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.recognition.recognise import Recogniser
 from logferry.config import InputSettings
@@ -30,6 +30,7 @@ from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss
 from logferry.model.source import Source
+from logferry.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class BatchReader:
         self._lock = threading.Lock()  # held while a file is closed or duplicated
         self._errors: list[SourceError] = []
         self._files: dict[PlannedFile, BatchFile] = {}  # open or to be reopened: not acked to the end
+        self._finished: dict[str, FinishedFile] = {}  # those that are acked to the end, by the ids of their sources
         self._reports: dict[PlannedFile, FileReport] = {}  # the last report of the others
         self._damaged: dict[str, None] = {}
         self._lost: list[Loss] = []
@@ -149,7 +151,11 @@ class BatchReader:
 
     def rewind(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
         """See Reader."""
-        found = self._find(source)
+        try:
+            found = self._find(source) or self._reopened(source)
+        except (SourceError, OSError) as error:
+            logger.error("cannot open %s again: %s", printable(source.path), error)
+            found = None
         if found is None:
             self._lost += losses_if_unreachable(source, offset)
             return
@@ -242,7 +248,28 @@ class BatchReader:
     def _find(self, source: Source) -> tuple[PlannedFile, BatchFile] | None:
         return next((entry for entry in list(self._files.items()) if entry[1].source is source), None)
 
+    def _reopened(self, source: Source) -> tuple[PlannedFile, BatchFile] | None:
+        """Open the file of a source that was finished, because a server lacks some of it; None if there is none.
+
+        Raises SourceError or OSError if it cannot be read, or is another file by now.
+        """
+        finished = self._finished.get(source.id)
+        if finished is None:
+            return None
+        file = BatchFile(finished.planned, self._descriptors, self._folders)
+        try:
+            file.take_up(source, finished)
+        except BaseException:
+            file.close()
+            raise
+        del self._finished[source.id]
+        self._files[finished.planned] = file
+        self.revision += 1
+        return finished.planned, file
+
     def _close(self, planned: PlannedFile, file: BatchFile) -> None:
+        if file.is_read:
+            self._finished[file.source.id] = file.finished()
         with self._lock:
             file.source.is_finished = file.is_read
             self._reports[planned] = file.report()

@@ -7,10 +7,11 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from logferry.client.files.archive import uncompressed
 from logferry.client.files.fd_pool import DescriptorPool, PooledContent
-from logferry.client.files.identity import FileIdentity, identity_of
+from logferry.client.files.identity import FileIdentity, fingerprint, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.files.snapshot import Snapshot
 from logferry.client.finding.foreign_links import status_reached
@@ -21,6 +22,7 @@ from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss
+from logferry.model.source import Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +51,16 @@ class PlannedFile:
             return identity_of(os.stat(path)) == self.identity
         except OSError:
             return False
+
+
+class FinishedFile(NamedTuple):
+    """A file that is acked to its end, and closed: where its reading ended, and what tells it from another file."""
+
+    planned: PlannedFile
+    end: int
+    head_bytes: int
+    tail_bytes: int
+    content: str  # the fingerprint of both together
 
 
 def plan(path: str, wanted: InputRules) -> PlannedFile:
@@ -152,6 +164,20 @@ class BatchFile(SourceFile):
         """Find the file's current path if it must be reopened. Raises SourceError if it is not found."""
         if not (self._descriptors.is_open(self._raw) or isinstance(self._content, Snapshot)):
             self._raw.path = self.planned.find(self._folders)
+
+    def finished(self) -> FinishedFile:
+        """Return what is to be remembered of the file when it is closed."""
+        head, tail = self.source.head, self._tail
+        return FinishedFile(self.planned, self.offset, len(head), len(tail), fingerprint(head + tail))
+
+    def take_up(self, source: Source, finished: FinishedFile) -> None:
+        """Go on with the source that the file had before it was closed. Raises SourceError if it is another file."""
+        head = self.peek(0, finished.head_bytes)  # first: an archive is read forwards
+        tail = self.peek(finished.end - finished.tail_bytes, finished.tail_bytes)
+        if fingerprint(head + tail) != finished.content:
+            raise SourceError(str(self.path), "it holds other content by now")
+        self.end = finished.end
+        self.resume(source)
 
     def stop_reading(self, reason: str) -> None:
         """Stop reading the file; what was read may still be read again."""
