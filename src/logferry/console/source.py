@@ -19,6 +19,10 @@ class Stopped(Exception):
         self.reason = reason
 
 
+class WrongPattern(Exception):
+    """A regular expression that cannot be used; the text says why."""
+
+
 class UnknownPlace(Exception):
     """A place in the store that is not there: it was deleted, or nobody ever got it from here."""
 
@@ -219,7 +223,10 @@ class Storage:
 
 
 class Source(Protocol):
-    """Where lines come from. Every function may raise OSError or StoreError; those with a `stop` also Stopped."""
+    """Where lines come from. Every function may raise OSError or StoreError.
+
+    Those with a `stop` may also raise Stopped, and those with a query WrongPattern.
+    """
 
     def hosts(self) -> Sequence[HostInfo]:
         """Return all hosts."""

@@ -215,10 +215,19 @@ def test_hostile_lines_are_ascii_json_and_nothing_else(console: Console, source:
     lines = json.loads(body)["lines"]
     assert len(lines) == len(HOSTILE)
     assert lines[-1]["message"].startswith("<script>")
-    assert lines[-3]["fields"]["n"] == "123456789012345678901234567890"
+    assert lines[-3]["fields"] == {"n": "123456789012345678901234567890", "level": '{"a": 1}'}
+    assert lines[-3]["message"] == '["not", "a", "text"]'
     for line in lines:
         raw = console.get("/raw", place=line["place"])
         assert raw["bytes"] == line["bytes"]
+
+
+def test_a_level_that_is_not_a_text_is_shown(console: Console, source: MemorySource) -> None:
+    for value in (b"30", b"3.5e1", b"true", b"null"):
+        source.add(b'{"level": %s, "message": "m"}' % value, host="numbers")
+    lines = console.get("/logs", host="numbers", order="oldest")["lines"]
+    assert [line["level"] for line in lines] == ["30", "3.5e1", None, None]
+    assert [line["fields"] for line in lines] == [{}, {}, {"level": True}, {"level": None}]
 
 
 def test_large_lines_are_cut_and_raw_has_all_of_them(console: Console, source: MemorySource) -> None:

@@ -1,5 +1,7 @@
 """The language of the search box."""
 
+import re
+
 import pytest
 
 from logferry.console.api.words import MAX_CHARS, MAX_WORDS, parse
@@ -39,6 +41,12 @@ def test_keys_are_taken_out() -> None:
     assert parsed.files == ("app.log", "a b.log")
     assert parsed.unwanted_levels == ("debug",)
     assert parsed.words == (Word("lost"),)
+
+
+def test_a_pattern_that_takes_long_to_compile_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(re, "compile", lambda *_: pytest.fail("the event loop would stand still"))
+    pattern = "(?i)" + "[!-\U0010ffff]" * 700
+    assert parse(f"/{pattern}/").words == (Word(pattern, is_regex=True),)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The console over a data folder: searches, counts, tails, proof and storage of a store that works meanwhile."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.console.source import Counts, Line, Query, Stop, Stopped, UnknownPlace, Word
+from logferry.console.source import Counts, Line, Query, Stop, Stopped, UnknownPlace, Word, WrongPattern
 from logferry.console.stored.stored_source import StoredSource
 from logferry.errors import StoreError
 from logferry.server.storage.disk.disk_store import DiskStore
@@ -130,8 +131,22 @@ class TestPatternsThatTakeForEver:
         assert [str(each) for each in ended] == ["closed"]
 
     def test_errors_come_through(self, source: StoredSource) -> None:
+        with pytest.raises(WrongPattern, match="look-behind requires fixed-width pattern"):
+            found(source, Word("(?<=a+)b", is_regex=True))
         with pytest.raises(UnknownPlace):
             found(source, Word("x", is_regex=True), place="nonsense")
+
+    def test_a_process_that_dies_is_not_the_end_of_a_search(
+        self, source: StoredSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("logferry.console.stored.stored_source.search_lines", die)
+        with pytest.raises(StoreError, match="ended in the middle"):
+            found(source, Word("x", is_regex=True))
+
+
+def die(*_: object, **__: object) -> None:
+    """Do as a process without memory: this runs in one of its own."""
+    os._exit(1)
 
 
 class TestCounts:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from logferry.console.queries.feed import Feed
-from logferry.console.queries.queries import Busy, CannotRead, NotThere, Queries, Running
+from logferry.console.queries.queries import Busy, CannotAsk, CannotRead, NotThere, Queries, Running
 from logferry.console.source import Stop
 from logferry.printable import printable
 
@@ -209,6 +209,8 @@ def _joined(parts: Mapping[bytes, list[bytes]]) -> bytes:
 def _explained(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, NotThere):
         return 404, "gone", "this line is not there any more: retention has deleted it, or the place is wrong"
+    if isinstance(error, CannotAsk):
+        return 400, "parameter", f"q: {error}"
     if isinstance(error, CannotRead):
         return 503, "store", f"the store cannot be read: {error}"
     return 500, "bug", "the query has failed; the log of the console says why"

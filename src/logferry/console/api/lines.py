@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from logferry.console.source import Gap, Line
-from logferry.reading.query.records import utc
+from logferry.reading.query.records import plain_value, record_of, utc
 
 _MAX_TEXT: Final = 16 * 1024
 _MAX_FIELDS: Final = 100
@@ -76,38 +76,24 @@ def _field(name: str, value: object) -> Any:
 
 def _parts(content: bytes) -> tuple[str | None, str, dict[str, Any], bool]:
     """Return level, message and other fields of a stored record, and whether something was cut."""
-    record = _record(content)
-    if record is None:
-        text = content[:_MAX_TEXT].decode("utf-8", "replace")
-        return None, text, {}, len(content) > _MAX_TEXT
-    level, message = record.pop("level", None), record.pop("message", "")
-    text = message if isinstance(message, str) else json.dumps(message)
-    fields, is_cut = _bounded(record)
-    shown_level = level[:_MAX_KEY] if isinstance(level, str) else None
-    return shown_level, text[:_MAX_TEXT], fields, is_cut or len(text) > _MAX_TEXT
-
-
-def _record(content: bytes) -> dict[str, Any] | None:
     if len(content) > _MAX_PARSED:
-        return None
-    try:
-        record = json.loads(content)
-    except (ValueError, RecursionError):  # also a number with thousands of digits
-        return None
-    return record if isinstance(record, dict) else None
+        return None, content[:_MAX_TEXT].decode("utf-8", "replace"), {}, True
+    record = record_of(content)
+    own = {**record.fields, **({"timestamp": record.timestamp} if record.timestamp else {})}
+    text = json.dumps(plain_value(own.pop("message"))) if "message" in own else record.message  # not a text
+    fields, is_cut = _bounded(own)
+    return record.level[:_MAX_KEY] or None, text[:_MAX_TEXT], fields, is_cut or len(text) > _MAX_TEXT
 
 
 def _bounded(record: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     fields: dict[str, Any] = {}
     is_cut = len(record) > _MAX_FIELDS
     for key, value in list(record.items())[:_MAX_FIELDS]:
-        plain = value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
+        plain = plain_value(value)
+        if isinstance(plain, dict | list):
+            plain = json.dumps(plain)
         if isinstance(plain, str) and len(plain) > _MAX_FIELD_TEXT:
             plain, is_cut = plain[:_MAX_FIELD_TEXT], True
-        elif (isinstance(plain, int) and abs(plain) > 2**53) or (
-            isinstance(plain, float) and not -1e308 < plain < 1e308
-        ):
-            plain = str(plain)
         is_cut = is_cut or len(key) > _MAX_KEY
         fields[key[:_MAX_KEY]] = plain
     return fields, is_cut

@@ -12,6 +12,7 @@ Owns this language. A part that is wrong is a ValueError with a sentence. Pure.
 
 import re
 from dataclasses import dataclass
+from re import _parser  # type: ignore[attr-defined]
 from typing import Final
 
 from logferry.console.source import Word
@@ -80,9 +81,12 @@ def _word(match: re.Match[str], *, is_unwanted: bool) -> Word | None:
 
 
 def checked_pattern(pattern: str) -> str:
-    """Return a regular expression. Raises ValueError, with what is wrong with it."""
+    """Return a regular expression that is well-formed. Raises ValueError, with what is wrong with it.
+
+    It is not compiled: that may take many seconds, in which Python would do nothing else (see isolated.py).
+    """
     try:
-        re.compile(pattern)
+        _parser.parse(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"/{quoted(pattern, max_chars=100)[1:-1]}/ is not a regular expression: {error}") from None
     return pattern

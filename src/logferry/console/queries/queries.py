@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logferry.console.queries.feed import Feed
-from logferry.console.source import Stop, Stopped, UnknownPlace
+from logferry.console.source import Stop, Stopped, UnknownPlace, WrongPattern
 from logferry.errors import LogferryError, cause_of
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ class Busy(Exception):
 
 class NotThere(Exception):
     """The place that was asked for does not exist (any more)."""
+
+
+class CannotAsk(Exception):
+    """The question is wrong, which only the search could see; the text says why."""
 
 
 class CannotRead(Exception):
@@ -137,6 +141,8 @@ def _work(work: Callable[[Feed, Stop], object], running: Running, has_ended: Cal
         running.stopped_by = stopped.reason
     except UnknownPlace:
         running.error = NotThere()
+    except WrongPattern as error:
+        running.error = CannotAsk(str(error))
     except LogferryError as error:
         running.error = CannotRead(str(error))
     except OSError as error:

@@ -1,8 +1,8 @@
 """Runs questions with regular expressions in a process of their own, which is killed when the question must end.
 
-Python holds its interpreter while a pattern matches: in a thread, one pattern that takes exponential time would stop
-the whole console. Owns the process and what passes between both: the question as pickled values on standard input,
-batches of answers on standard output. Both ends are this module; nothing of a peer is ever unpickled.
+Python holds its interpreter while a pattern is compiled, and while it matches: in a thread, one that takes exponential
+time would stop the whole console. Owns the process and what passes between both: the question as pickled values on
+standard input, batches of answers on standard output. Both ends are this module; nothing of a peer is ever unpickled.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import pickle
 import resource
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 import logferry
-from logferry.console.source import Stop, Stopped, UnknownPlace
+from logferry.console.source import Stop, Stopped, UnknownPlace, WrongPattern
 from logferry.errors import LogferryError, StoreError
 
 _T = TypeVar("_T")
@@ -52,6 +53,8 @@ def isolated(
         for kind, values in _frames(process.stdout, stop, is_tail=is_tail):
             if kind == "error":
                 raise values
+            if kind == "end":
+                return
             stop.bytes_read, stop.lines_read, found = values
             yield from found
 
@@ -90,9 +93,7 @@ def _frames(pipe: IO[bytes], stop: Stop, *, is_tail: bool) -> Iterator[tuple[str
                 continue
             read = os.read(pipe.fileno(), 1 << 20)
             if not read:
-                if data:
-                    raise StoreError("the process that searched has ended in the middle of an answer")
-                return
+                raise StoreError("the process that searched has ended in the middle of an answer")
             said_at = time.monotonic()
             data += read
             while len(data) >= _LENGTH_BYTES:
@@ -111,15 +112,16 @@ def answer() -> None:
         limit = int(seconds) + 5
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     try:
-        _say_all(question(*arguments, stop, **more), stop)
+        _say_all(question(*arguments, stop, **more), stop, is_tail=is_tail)
+        _say("end", None)
     except LogferryError as error:
         _say("error", StoreError(str(error)))
-    except (Stopped, UnknownPlace, OSError) as error:
+    except (Stopped, UnknownPlace, WrongPattern, OSError) as error:
         with contextlib.suppress(Stopped):  # nobody listens any more
             _say("error", error)
 
 
-def _say_all(found: Iterator[Any], stop: Stop) -> None:
+def _say_all(found: Iterator[Any], stop: Stop, *, is_tail: bool) -> None:
     batch: list[Any] = []
     said_at = 0.0
 
@@ -129,10 +131,13 @@ def _say_all(found: Iterator[Any], stop: Stop) -> None:
         batch, said_at = [], time.monotonic()
 
     def look() -> None:
+        if is_tail:  # the system ends a match of a tail that never ends, also if the console is killed
+            signal.setitimer(signal.ITIMER_PROF, 2 * _SILENT_S)
         if time.monotonic() - said_at > _BATCH_S:
             flush()
 
     stop.on_check = look
+    look()
     for each in found:
         if each is not None:
             batch.append(each)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -106,7 +107,7 @@ class StoredSource:
         return ask(self._data_dir, query, stop, **more)
 
     def gaps(self, query: Query) -> Sequence[Gap]:
-        selection = selection_of(query)
+        selection = selection_of(replace(query, words=()))
         with self._opened() as logs:
             wanted = [log for log in logs.logs() if selection.has_log(log)]
             found = logs.lacking(wanted, selection.span)

@@ -4,14 +4,14 @@ classes."""
 import re
 
 from logferry.console.levels import LEVEL_NAMES
-from logferry.console.source import Query, Word
+from logferry.console.source import Query, Word, WrongPattern
 from logferry.reading.query.selection import Selection, levels_of
 from logferry.reading.query.selection import Word as SelectionWord
 from logferry.reading.stored import Span
 
 
 def selection_of(query: Query) -> Selection:
-    """Return the selection."""
+    """Return the selection. Raises WrongPattern."""
     is_other = "other" in query.levels
     wanted = levels_of(level for level in query.levels if level != "other")
     known = levels_of(LEVEL_NAMES)
@@ -27,5 +27,12 @@ def selection_of(query: Query) -> Selection:
 
 def _word(word: Word) -> SelectionWord:
     """A text in small letters also finds capitals."""
-    pattern = re.compile(word.text) if word.is_regex else None
+    pattern = _compiled(word.text) if word.is_regex else None
     return SelectionWord(word.text, pattern, is_unwanted=word.is_unwanted, any_case=word.text == word.text.lower())
+
+
+def _compiled(pattern: str) -> "re.Pattern[str]":
+    try:
+        return re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise WrongPattern(f"/{pattern}/ is not a regular expression: {error}") from None
