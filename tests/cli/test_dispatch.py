@@ -358,6 +358,7 @@ def test_a_misspelled_variable_stops_every_command(run: Run, monkeypatch: pytest
         ("status", ("logferry.server", "asyncio", "logferry.client.proof")),
         ("fsck", ("logferry.client", "logferry.rendering", "logferry.server.server")),
         ("logs", ("logferry.client", "logferry.rendering", "logferry.config", "logferry.server.clients", "logging")),
+        ("logs", ("dataclasses", "inspect", "threading", "tempfile")),
     ],
 )
 def test_a_command_does_not_wait_for_the_modules_of_others(command: str, foreign: tuple[str, ...]) -> None:

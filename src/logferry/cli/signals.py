@@ -8,17 +8,18 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 
 from logferry.cli import early_signals
 
 
-@dataclass(slots=True)
 class StopRequest:
     """The signal that requested a clean stop; None so far."""
 
-    signal: int | None = None
+    __slots__ = ("signal",)
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
 
     @property
     def is_interrupt(self) -> bool:

@@ -6,7 +6,6 @@ and is hostile: `logferry.printable` before it is shown. Never shows a line that
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from logferry.errors import LogferryError
@@ -93,8 +92,7 @@ class Span(NamedTuple):
 EVER: Final = Span()
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Whole committed lines of one log, from byte `position` of a segment on; each ends with a newline.
 
     `segment` is the path of the plain file below the folder `segments`. `marks` say when lines were received: each
@@ -136,16 +134,18 @@ def place_at(text: str) -> Place:
     return Place(segment, int(position))
 
 
-@dataclass(slots=True)
 class Looked:
     """How much was looked at so far, and what could not be. One thread writes it; others may read it."""
 
-    bytes: int = 0
-    lines: int = 0  # about: of segments that were read in part, a part
-    skipped_bytes: int = 0  # because the time index says that nothing there is wanted
-    logs: int = 0
-    unreadable: int = 0  # segments that are missing or cannot be read
-    problem: str = ""  # of the last one
+    __slots__ = ("bytes", "lines", "logs", "problem", "skipped_bytes", "unreadable")
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.lines = 0  # about: of segments that were read in part, a part
+        self.skipped_bytes = 0  # because the time index says that nothing there is wanted
+        self.logs = 0
+        self.unreadable = 0  # segments that are missing or cannot be read
+        self.problem = ""  # of the last one
 
 
 class Lacking(NamedTuple):

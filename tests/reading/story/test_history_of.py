@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def data_dir(tmp_path: Path) -> Path:
         ledger.add_sources([SourceRow("s2", "web-1", "/srv/app.log", 90, 2, 0, owner="c1")])
         ledger.set_extents([*(("s1", row) for row in rows), ("s2", other)])
         data = path.read_bytes()
-        ledger.set_segments([replace(segment, bytes=len(data), lines=6, crc32=zlib.crc32(data))])
+        ledger.set_segments([segment._replace(bytes=len(data), lines=6, crc32=zlib.crc32(data))])
     return tmp_path
 
 

@@ -6,7 +6,6 @@ lines of several paths: their extents show what is of each.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from logferry.reading.stored import Log
@@ -28,17 +27,18 @@ class Part(NamedTuple):
     sources: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
 class ListedLog:
     """A log, where its lines are, and its newest segments as they were committed, by their paths."""
 
-    log: Log
-    parts: list[Part] = field(default_factory=list)
-    newest: list[SegmentRow] = field(default_factory=list)
+    __slots__ = ("log", "newest", "parts")
+
+    def __init__(self, log: Log) -> None:
+        self.log: Final = log
+        self.parts: list[Part] = []
+        self.newest: list[SegmentRow] = []
 
 
-@dataclass(slots=True)
-class Listing:
+class Listing(NamedTuple):
     """All logs at one moment, by their keys; and what was the last segment, and open, then."""
 
     logs: Mapping[str, ListedLog]
@@ -90,7 +90,7 @@ def segments_of(ledger: Ledger, listed: ListedLog) -> list[SegmentRow]:
     for part in listed.parts:
         for row in ledger.segments_of_folder(part.folder) if part.log is None else ledger.segments_of_log(part.log):
             known = newest.get(row.path)
-            rows.append(replace(row, bytes=min(row.bytes, known.bytes)) if known else row)
+            rows.append(row._replace(bytes=min(row.bytes, known.bytes)) if known else row)
             if known:
                 break
     return rows

@@ -5,9 +5,8 @@ Pure values, checked once. What a glob, a level and a text match is defined here
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from logferry.reading.stored import EVER, Log, Span
 
@@ -25,8 +24,7 @@ _SYNONYMS: Final = (
 _SAME: Final = {word: frozenset(words) for words in _SYNONYMS for word in words}
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One of several things that a line must have, or must not (`is_unwanted`): a text, or what a pattern matches.
 
     With `any_case`, upper and lower case of a text are the same.
@@ -46,8 +44,7 @@ class Word:
         return any(self.text in value for value in values)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """What lines must have. Hosts and files are patterns of the shell (`*`, `?`, `[...]`); any of several suffices.
 
     A line must have none of the `unwanted_levels`, and all `words`. `texts` and `regex` are looked for in the

@@ -8,7 +8,6 @@ Implements docs/protocol.md, rules E4, E5, E8 to E13, E20, E27, E28, E36 and E37
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -169,7 +168,7 @@ class GroupChanges:
         elif row.committed > message.known:
             self.repeats += 1  # the client will resend bytes that are already stored
         if not row.owner:
-            row = replace(row, owner=request.owner.name)
+            row = row._replace(owner=request.owner.name)
             self._adopted.add(row.id)
         self.rows[row.id] = row
         self.owners[row.id] = request.connection

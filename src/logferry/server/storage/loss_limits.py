@@ -5,7 +5,6 @@ proportion to the group, and what a ledger keeps of a source is bounded; nothing
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from logferry.server.storage.records import LossRow, SourceRecords, WindowRow
@@ -24,12 +23,12 @@ REASON: Final = "these and other bytes: the source has more losses than are kept
 WINDOW_REASON: Final = "the first and the last of several: the source has more than are kept one by one"
 
 
-@dataclass(slots=True)
 class LossCounts:
     """How many losses and unknown windows are recorded of sources: counting them again takes a thousand rows."""
 
-    losses: dict[str, int] = field(default_factory=dict)
-    windows: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.losses: dict[str, int] = {}
+        self.windows: dict[str, int] = {}
 
     def update(self, later: "LossCounts") -> None:
         """Add what a group has recorded. Beyond a bound, what was added first is counted again when it is needed."""

@@ -73,7 +73,7 @@ class MemoryRecords:
         """See SourceRecords; likewise below."""
         row = self.sources.get(source_id)
         extents = self.extents.get(source_id)
-        return replace(row, last=extents[max(extents)]) if row and extents else row
+        return row._replace(last=extents[max(extents)]) if row and extents else row
 
     def add_sources(self, rows: Iterable[SourceRow]) -> None:
         self.set_sources(rows)
@@ -190,7 +190,7 @@ class MemoryStore:
         with self._lock:
             rows = list(self.records.sources.values())
         if owner is not None:
-            rows = [replace(row, id=owner.own_id(row.id)) for row in rows if owner.may_use(row.owner)]
+            rows = [row._replace(id=owner.own_id(row.id)) for row in rows if owner.may_use(row.owner)]
         rows.sort(key=attrgetter("id"))
         wanted = (question.host, question.path)
         found = [row for row in rows if (row.host, row.path) == wanted and row.id > question.after]

@@ -1,11 +1,11 @@
 """What a store records besides the lines, as values: positions of sources, extents, losses, and segments.
 
 Owns the rows that the disk store's ledger and the memory store keep, and `SourceRecords`, the part of both that
-admission uses. Only values: never reads or writes a file.
+admission uses. Only values: never reads or writes a file. Rows are named tuples because the commands that look at
+stored lines import them: dataclasses would make each of these commands begin 20 ms later.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from logferry.server.storage.log_names import LogName
@@ -18,8 +18,7 @@ Compression = Literal["", "gzip", "zstd"]
 """How the file of a segment is compressed; "" if it is not."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExtentRow:
+class ExtentRow(NamedTuple):
     """Bytes `[start, end)` of a source: `lines` lines, `bytes` bytes of NDJSON, at `position` in a segment."""
 
     start: int
@@ -31,8 +30,7 @@ class ExtentRow:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRow:
+class SourceRow(NamedTuple):
     """How far a source is stored, and its last extent, which the next batch may extend.
 
     `owner` is the name of who created it (see `Owner`), "" if the records do not say: then the next who opens it owns
@@ -52,7 +50,7 @@ class SourceRow:
         """Whether the source belongs to somebody else than `owner`."""
         return not owner.may_use(self.owner)
 
-    # For each batch: `dataclasses.replace` takes five times as long as a call.
+    # For each batch: `_replace` takes longer than a call.
 
     def moved(self, committed: int, lines: int, crc32: int) -> "SourceRow":
         """Return the row once the source is stored up to `committed`."""
@@ -63,8 +61,7 @@ class SourceRow:
         return SourceRow(self.id, self.host, self.path, self.committed, self.lines, self.crc32, last, self.owner)
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
+class SegmentRow(NamedTuple):
     """What a segment must hold: its length, lines and CRC-32. `path` is that of the plain file, relative to `segments`.
 
     `log` is None for segments from before the ledger recorded logs. `stored_bytes` is the size of a compressed file.
@@ -81,8 +78,7 @@ class SegmentRow:
     stored_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LogRow:
+class LogRow(NamedTuple):
     """The folder of a log below `segments`, and what it has lines of.
 
     `identity` is the identity's folder, "" for the common tree. `host` and `path` are as the client gave them; lines of
@@ -101,8 +97,7 @@ class LogRow:
         return LogName(self.host, self.path, self.identity)
 
 
-@dataclass(frozen=True, slots=True)
-class UnsyncedRow:
+class UnsyncedRow(NamedTuple):
     """Bytes at `position` of a segment; a row with a higher `id` was added later."""
 
     id: int
@@ -111,8 +106,7 @@ class UnsyncedRow:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LossRow:
+class LossRow(NamedTuple):
     """Bytes `[start, end)` of a source are not stored as they were."""
 
     source: str
@@ -120,11 +114,19 @@ class LossRow:
     end: int
     reason: str
     is_lost: bool = True  # False: nobody asked for them, or they are stored elsewhere
-    number: int = field(default=0, compare=False)  # in the ledger; known once it is read from there
+    number: int = 0  # in the ledger; known once it is read from there
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LossRow) and self[:-1] == other[:-1]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:-1])
 
 
-@dataclass(frozen=True, slots=True)
-class WindowRow:
+class WindowRow(NamedTuple):
     """Bytes from `start` on may have been written between two times, in milliseconds of Unix time, and are gone."""
 
     source: str
@@ -134,8 +136,7 @@ class WindowRow:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DamageRow:
+class DamageRow(NamedTuple):
     """The extent of a source that begins at `start`, and lies in a segment, has other bytes than were stored.
 
     A source of "" stands for lines without a source: `start` is then the number of the segment.

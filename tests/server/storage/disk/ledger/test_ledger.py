@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,17 +31,17 @@ SOURCE = SourceRow("s1", "web-1", "/var/log/app.log")
 def test_a_source_comes_back_with_its_position_and_its_last_extent(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.add_sources([SOURCE])
-        ledger.set_sources([replace(SOURCE, committed=200, lines=6, crc32=99, owner="c")])
+        ledger.set_sources([SOURCE._replace(committed=200, lines=6, crc32=99, owner="c")])
         ledger.set_extents([("s1", EXTENT)])
-        ledger.set_extents([("s1", replace(EXTENT, start=100, end=200))])
-    assert ledger.source("s1") == replace(
-        SOURCE, committed=200, lines=6, crc32=99, last=replace(EXTENT, start=100, end=200)
+        ledger.set_extents([("s1", EXTENT._replace(start=100, end=200))])
+    assert ledger.source("s1") == SOURCE._replace(
+        committed=200, lines=6, crc32=99, last=EXTENT._replace(start=100, end=200)
     )
     assert ledger.source("s2") is None
 
 
 def test_an_extent_of_the_same_start_is_replaced(ledger: Ledger) -> None:
-    longer = replace(EXTENT, end=300, lines=9, bytes=700, crc32=5)
+    longer = EXTENT._replace(end=300, lines=9, bytes=700, crc32=5)
     with ledger.transaction():
         ledger.set_extents([("s1", EXTENT)])
         ledger.set_extents([("s1", longer)])
@@ -50,7 +49,7 @@ def test_an_extent_of_the_same_start_is_replaced(ledger: Ledger) -> None:
 
 
 def test_extents_come_in_order_from_an_offset_on(ledger: Ledger) -> None:
-    extents = [replace(EXTENT, start=100 * n, end=100 * n + 100) for n in range(5)]
+    extents = [EXTENT._replace(start=100 * n, end=100 * n + 100) for n in range(5)]
     with ledger.transaction():
         for extent in reversed(extents):
             ledger.set_extents([("s1", extent)])
@@ -89,8 +88,8 @@ def test_the_work_for_a_loss_does_not_grow_with_the_losses_of_the_same_start(led
 def test_segments_come_by_state_and_by_number(ledger: Ledger) -> None:
     with ledger.transaction():
         rows = [ledger.add_segment(f"{folder}/2024-01-15-1.ndjson") for folder in ("h/a", "h/a.log", "h/a0", "h2/a")]
-        ledger.set_segment(replace(rows[1], state="closed", bytes=7, lines=1, crc32=3))
-    assert ledger.segments("closed") == [replace(rows[1], state="closed", bytes=7, lines=1, crc32=3)]
+        ledger.set_segment(rows[1]._replace(state="closed", bytes=7, lines=1, crc32=3))
+    assert ledger.segments("closed") == [rows[1]._replace(state="closed", bytes=7, lines=1, crc32=3)]
     assert [row.path for row in ledger.segments("open")] == [rows[n].path for n in (0, 2, 3)]
     assert ledger.segment(rows[3].id) == rows[3]
     assert ledger.segment(99) is None
@@ -143,7 +142,7 @@ def test_a_reader_sees_what_is_committed_while_the_writer_works(tmp_path: Path, 
         ledger.add_sources([SOURCE])
     reader = Ledger(tmp_path, durable=False, read_only=True)
     with ledger.transaction():
-        ledger.set_sources([replace(SOURCE, committed=5)])
+        ledger.set_sources([SOURCE._replace(committed=5)])
         assert reader.source("s1") == SOURCE
     found = reader.source("s1")
     assert found
@@ -216,7 +215,7 @@ def unsynced_of_version_1(request: pytest.FixtureRequest, tmp_path: Path) -> int
 
 def test_a_ledger_of_version_1_is_migrated_and_gets_an_id(tmp_path: Path, unsynced_of_version_1: int) -> None:
     with closing(Ledger(tmp_path, durable=True)) as ledger:
-        assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99, owner="c")
+        assert ledger.source("s1") == SOURCE._replace(committed=200, lines=6, crc32=99, owner="c")
         assert ledger.unsynced_segments()[0] == unsynced_of_version_1
         store_id = ledger.store_id
     assert len(store_id) == 16
@@ -255,7 +254,7 @@ def test_a_ledger_of_version_3_keeps_its_losses_and_takes_windows(tmp_path: Path
 def test_a_reader_reads_a_ledger_of_version_1_and_does_not_change_it(tmp_path: Path) -> None:
     before = (tmp_path / "ledger.sqlite3").read_bytes()
     with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
-        assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99, owner="c")
+        assert ledger.source("s1") == SOURCE._replace(committed=200, lines=6, crc32=99, owner="c")
     assert (tmp_path / "ledger.sqlite3").read_bytes() == before
 
 

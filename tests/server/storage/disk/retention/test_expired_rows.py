@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,7 @@ def fill(ledger: Ledger, *, folder: str = "h/log", source: str = "s1", segments:
             state = "closed" if number >= segments - kept else "expired"
             crc32 = checksum.crc32(content)
             row = SegmentRow(0, f"{folder}/2024-01-15-{number + 1}.ndjson", len(content), 2, crc32)
-            row = ledger.add_known_segment(replace(row, state=state))  # type: ignore[arg-type]
+            row = ledger.add_known_segment(row._replace(state=state))  # type: ignore[arg-type]
             ledger.set_extents([(source, ExtentRow(20 * number, 20 * number + 20, 2, crc32, row.id, 0, len(content)))])
 
 
@@ -103,7 +102,7 @@ def test_an_extent_that_is_joined_has_a_bound(tmp_path: Path, ledger: Ledger) ->
     fill(ledger, kept=0)
     with ledger.transaction():
         for source, row, _ in ledger.extents_from(("", 0), limit=100):
-            ledger.set_extents([(source, replace(row, bytes=MAX_JOINED_BYTES // 2))])
+            ledger.set_extents([(source, row._replace(bytes=MAX_JOINED_BYTES // 2))])
     Walk(tmp_path, ledger).pages()
     assert extents(ledger) == [(0, 40, 4), (40, 80, 4), (80, 120, 4)]
 

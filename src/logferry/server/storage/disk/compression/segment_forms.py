@@ -14,7 +14,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -84,7 +83,7 @@ class SegmentForms:
             with reading_when_idle(), new_file(unfinished, self._files) as target:
                 members = write_compressed(plain, row.bytes, codec, target, on_step)
                 target.set_time(plain.changed_ns)  # when its last line came
-        after = replace(row, compression=codec.name, stored_bytes=target.size)
+        after = row._replace(compression=codec.name, stored_bytes=target.size)
         try:
             if not self._is_whole(CompressedBytes(unfinished, codec.name, members), after, on_step):
                 return None
@@ -124,7 +123,7 @@ class SegmentForms:
         path, stored = self._root / row.path, stored_path(self._root / row.path, row.compression)
         if os.path.lexists(stored):
             self._write_plain(row, stored, on_step)
-        after = replace(row, compression="", stored_bytes=0)
+        after = row._replace(compression="", stored_bytes=0)
         if not self._record(row, after, ()):
             return None
         self._crash_point("plain form recorded")
@@ -191,10 +190,10 @@ class SegmentForms:
         """Record the form of the file that a segment has; return its row, None if it has changed meanwhile."""
         members: Sequence[Member] = ()
         if not form:
-            after = replace(row, compression="", stored_bytes=0)
+            after = row._replace(compression="", stored_bytes=0)
         else:
             with CompressedBytes(stored_path(self._root / row.path, form), form) as content:
-                after = replace(row, compression=form, stored_bytes=content.file_size)
+                after = row._replace(compression=form, stored_bytes=content.file_size)
                 members = content.members if are_all(content.members, row.bytes, content.file_size) else ()
         return after if self._record(row, after, members) else None
 

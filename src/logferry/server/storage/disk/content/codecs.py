@@ -7,7 +7,6 @@ say: one byte more is damage. Releases Python's lock for nearly all of the time.
 import errno
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
@@ -26,14 +25,22 @@ class DamagedMember(Exception):
     """The bytes of a member are not those that were written."""
 
 
-@dataclass(frozen=True, slots=True)
 class Codec:
     """One way to compress; each member of a file begins with `opening` and its head."""
 
-    name: Compression
-    opening: bytes
-    _compress: Callable[[bytes], bytes]
-    _decompress: Callable[[bytes, bytes, int], bytes]
+    __slots__ = ("_compress", "_decompress", "name", "opening")
+
+    def __init__(
+        self,
+        name: Compression,
+        opening: bytes,
+        compress: Callable[[bytes], bytes],
+        decompress: Callable[[bytes, bytes, int], bytes],
+    ) -> None:
+        self.name: Final = name
+        self.opening: Final = opening
+        self._compress = compress
+        self._decompress = decompress
 
     def member(self, data: bytes, *, position: int, stored_position: int) -> tuple[Member, bytes]:
         """Compress what a segment has from `position` on; return the member, and its bytes for the file."""

@@ -10,7 +10,6 @@ import errno
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -108,12 +107,14 @@ class PlainBytes(_OpenFile):
         return self.file_size - size
 
 
-@dataclass(slots=True)
 class _Kept:
     """A member that was read: its plain bytes, None if it is damaged, and how many of them nobody has asked for."""
 
-    plain: bytes | None
-    unread: int
+    __slots__ = ("plain", "unread")
+
+    def __init__(self, plain: bytes | None, unread: int) -> None:
+        self.plain = plain
+        self.unread = unread
 
 
 class CompressedBytes(_OpenFile):

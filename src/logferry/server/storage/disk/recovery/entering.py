@@ -7,7 +7,6 @@ be used within a transaction; never reads or writes a file of the store, nor kee
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from logferry import checksum
@@ -57,7 +56,7 @@ class Entering:
         """Enter a piece of what the journal of a segment says; the segment itself is recorded already."""
         self._named.add(journal)
         self._ledger.set_extents(
-            (source, replace(extent, segment=segment.id)) for (source, _), extent in journal.extents.items()
+            (source, extent._replace(segment=segment.id)) for (source, _), extent in journal.extents.items()
         )
         limits = LossLimits(self._ledger)
         for loss in journal.losses:
@@ -94,7 +93,7 @@ class Entering:
             best, found = last, self._covered(row.id, last.committed)
         committed, lines, crc32 = _continued(best, self._pieces(row.id))
         gap = Gap(row.path, found.covered, found.next) if found.next else None
-        return replace(row, committed=committed, lines=lines, crc32=crc32), gap
+        return row._replace(committed=committed, lines=lines, crc32=crc32), gap
 
     def _first_state(self, source: str) -> State:
         first = next(self._pieces(source), None)

@@ -9,7 +9,6 @@ the first gap. Otherwise recovery moves them aside. Never touches a segment.
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,12 +58,12 @@ def enter_lost_transactions(root: Path, ledger: Ledger, journals: JournalFiles) 
 def _enter(ledger: Ledger, entering: Entering, row: SegmentRow, journal: FoundJournal) -> int:
     assert journal.total
     size, lines, crc32 = journal.total
-    now = replace(row, bytes=size, lines=lines, crc32=crc32)
+    now = row._replace(bytes=size, lines=lines, crc32=crc32)
     if row.id:
         ledger.set_segment(now)
     else:
         log = log_of_journal(ledger, os.path.dirname(row.path), journal)
-        now = ledger.add_known_segment(replace(now, log=log))
+        now = ledger.add_known_segment(now._replace(log=log))
     for piece in journal.pieces():
         entering.add(now, piece)
     return now.lines - row.lines

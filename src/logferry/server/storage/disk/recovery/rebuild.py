@@ -139,7 +139,7 @@ class _Rebuild:
                 continue
             made.segments, made.lines = made.segments + 1, made.lines + row.lines
             if before := last_of.get(folder):
-                self._ledger.set_segment(replace(before, state="closed"))
+                self._ledger.set_segment(before._replace(state="closed"))
             last_of[folder] = row
         self._ledger.set_segments(last_of.values())
         for gap in self._entering.finish():
@@ -234,7 +234,7 @@ class _Rebuild:
         self._enter(row, journal)
         if size < total.bytes:
             self._made.remark(f"{path} is damaged: it has {size} of its {total.bytes} bytes")
-            return replace(row, state="closed")
+            return row._replace(state="closed")
         return row
 
     def _with_whole_lines(
@@ -253,7 +253,7 @@ class _Rebuild:
         """Enter a segment, with the form that it has; a compressed one is closed."""
         if not isinstance(content, CompressedBytes):
             return self._ledger.add_known_segment(row)
-        row = replace(row, state="closed", compression=content.compression, stored_bytes=content.file_size)
+        row = row._replace(state="closed", compression=content.compression, stored_bytes=content.file_size)
         added = self._ledger.add_known_segment(row)
         if are_all(content.members, row.bytes, row.stored_bytes):
             self._ledger.add_members(added.id, packed(content.members))

@@ -97,7 +97,7 @@ def _restore_lengths(
     restored = {row.id: restore_length(root, row, files, journals, log=log, is_certain=is_certain) for row in rows}
     log.flush()
     to_close = [
-        replace(row, state="closed")
+        row._replace(state="closed")
         for row in rows
         if not restored[row.id].can_grow or last_of_folder.get(os.path.dirname(row.path)) != row.id
     ]

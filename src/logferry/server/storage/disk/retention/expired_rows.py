@@ -12,7 +12,6 @@ store did not have it any more. Used by the writer thread alone, between two gro
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -156,8 +155,7 @@ def _can_follow(last: _Row, row: _Row) -> bool:
 def _joined(extents: Sequence[ExtentRow]) -> ExtentRow:
     whole = extents[0]
     for extent in extents[1:]:
-        whole = replace(
-            whole,
+        whole = whole._replace(
             end=extent.end,
             lines=whole.lines + extent.lines,
             bytes=whole.bytes + extent.bytes,

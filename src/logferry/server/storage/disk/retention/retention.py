@@ -12,7 +12,6 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -136,7 +135,7 @@ class Retention:
         if not expired:
             return
         with self._ledger.transaction():
-            self._ledger.set_segments(replace(row, state="expired") for row in expired)
+            self._ledger.set_segments(row._replace(state="expired") for row in expired)
             self._ledger.drop_indexes(row.id for row in expired)
         self.on_expired([row.id for row in expired])
         self.undeleted += expired
@@ -151,6 +150,6 @@ class Retention:
         former = [row for row in self._ledger.segments("open") if day_of(row) < today.isoformat()]
         if former:
             with self._ledger.transaction():
-                self._ledger.set_segments(replace(row, state="closed") for row in former)
+                self._ledger.set_segments(row._replace(state="closed") for row in former)
                 self._ledger.set_times(self.last_times(row.id for row in former))
         return [row.id for row in former]

@@ -12,7 +12,7 @@ import logging
 import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -224,7 +224,7 @@ class OpenSegments:
         return restored
 
     def _close_row(self, row: SegmentRow) -> None:
-        self._pending.rows[row.id] = replace(row, state="closed")
+        self._pending.rows[row.id] = row._replace(state="closed")
         self._closed.append(row.id)
 
     def _begin(self, log: LogName, folder: str, number: int | None, last: SegmentName | None) -> OpenSegment:

@@ -20,7 +20,6 @@ older one). `undo_if_needed` cuts back what a failed write leaves.
 import contextlib
 import datetime
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -163,4 +162,4 @@ def _extended_row(row: SegmentRow, payloads: Sequence[Payload], *, size: int) ->
             for piece in payload.pieces:
                 crc32 = checksum.crc32(piece, crc32)
     lines = row.lines + sum(payload.lines for payload in payloads)
-    return replace(row, bytes=row.bytes + size, lines=lines, crc32=crc32)
+    return row._replace(bytes=row.bytes + size, lines=lines, crc32=crc32)

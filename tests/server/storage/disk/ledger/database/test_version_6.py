@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,14 +71,14 @@ def test_no_two_logs_have_one_folder_and_no_log_has_two(tmp_path: Path) -> None:
 
 
 def test_a_segment_keeps_how_it_is_compressed(tmp_path: Path) -> None:
-    row = replace(OLD, id=1, log=3, compression="gzip", stored_bytes=5)
+    row = OLD._replace(id=1, log=3, compression="gzip", stored_bytes=5)
     with closing(Ledger(tmp_path, durable=True)) as ledger:
         with ledger.transaction():
             ledger.add_known_segment(row)
         assert ledger.segments() == [row]
         with ledger.transaction():
-            ledger.set_segment(replace(OLD, id=1, bytes=10))
-        assert ledger.segment(1) == replace(row, bytes=10), "only how much it holds, and its state, change"
+            ledger.set_segment(OLD._replace(id=1, bytes=10))
+        assert ledger.segment(1) == row._replace(bytes=10), "only how much it holds, and its state, change"
 
 
 def test_what_helps_to_read_a_segment_is_forgotten_with_it(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Segments in the ledger: what each file must hold, and whether it is open, closed or expired."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
 from logferry.server.storage.disk.files.segment_names import is_segment_path
@@ -27,7 +26,7 @@ class SegmentRows(CheckedRows):
             (row.path, row.bytes, row.lines, row.crc32, row.state, row.log, row.compression, row.stored_bytes),
         )
         assert cursor.lastrowid is not None
-        return replace(row, id=cursor.lastrowid)
+        return row._replace(id=cursor.lastrowid)
 
     def set_segment(self, row: SegmentRow) -> None:
         """Record what a segment holds."""
