@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 12
+_INTERFACE: Final = 13
 
 
 class Compiled(Protocol):
@@ -63,6 +63,16 @@ class Compiled(Protocol):
         Then follow all other lines, none of them blank, escaped for JSON, and where their records belong: offsets in
         the NDJSON, each with a number of lines.
         """
+
+    def render_access(
+        self, program: object, data: bytes, inner_newline: bytes, /
+    ) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
+        """Do as `render_lines` does, for formats whose first kind of lines is that of access logs."""
+
+    def render_syslog(
+        self, program: object, data: bytes, inner_newline: bytes, /
+    ) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
+        """Do the same for the syslog format."""
 
     def render_raw(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
         """Render lines in the raw format; return NDJSON, record count, blank count. Raises ValueError."""

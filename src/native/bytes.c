@@ -1,7 +1,7 @@
 /* The table of the classes of bytes, and counting newlines. */
 #include "bytes.h"
 
-byte kinds[256];
+uint16_t kinds[256];
 
 void
 fill_kinds(void)
@@ -21,6 +21,9 @@ fill_kinds(void)
     /* Of logfmt: what words consist of, and keys. */
     for (int c = 0x21; c < 0x100; c++)
         kinds[c] |= c == '"' ? 0 : c == '=' || c == '\\' ? PAIR_WORD : PAIR_WORD | PAIR_KEY;
+    /* Of syslog: what the names of programs consist of. */
+    for (int c = '!'; c <= '~'; c++)
+        kinds[c] |= strchr("\":[\\]", c) ? 0 : TAG;
 }
 
 Py_ssize_t

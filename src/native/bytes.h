@@ -4,14 +4,23 @@
 
 #include "common.h"
 
-enum { DIGIT = 1, LETTER = 2, CAPITAL = 4, STAMP = 8, BLANK = 16, BASE64 = 32, PAIR_KEY = 64, PAIR_WORD = 128 };
+enum { DIGIT = 1, LETTER = 2, CAPITAL = 4, STAMP = 8, BLANK = 16, BASE64 = 32, PAIR_KEY = 64, PAIR_WORD = 128, TAG = 256 };
 
-extern byte kinds[256];
+extern uint16_t kinds[256];
 
 /* Fill `kinds`: once, before any other function runs. */
 void fill_kinds(void);
 
 #define IS(c, kind) (kinds[(byte)(c)] & (kind))
+
+static inline int
+are_digits(const byte *at, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!IS(at[i], DIGIT))
+            return 0;
+    return 1;
+}
 
 /* Whether a byte must be escaped in a JSON string: a quote, a backslash or a control character. */
 static inline int
@@ -44,6 +53,24 @@ find_special(const byte *at, const byte *end)
     }
 #endif
     while (at < end && !is_special(*at))
+        at++;
+    return at;
+}
+
+/* Return the first byte that is special or `other`; or `end`. */
+static inline const byte *
+find_special_or(byte other, const byte *at, const byte *end)
+{
+#if defined(__SSE2__)
+    const __m128i others = _mm_set1_epi8((char)other);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+        unsigned mask = special_mask(bytes) | (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, others));
+        if (mask)
+            return at + __builtin_ctz(mask);
+    }
+#endif
+    while (at < end && *at != other && !is_special(*at))
         at++;
     return at;
 }

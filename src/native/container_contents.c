@@ -5,6 +5,7 @@
 #include "json_text.h"
 #include "output.h"
 #include "plain.h"
+#include "times.h"
 
 /* What a line of a runtime consists of. */
 typedef struct {
@@ -15,27 +16,6 @@ typedef struct {
 /* Write the content of a line, without its newline, to `*out`, which has room for the line; return 0 if the line or its
  * content is unusual, blank, or would be another line if it was alone. */
 typedef int (*TakeContent)(const byte *line, const byte *newline, RuntimeLine *found, byte **out);
-
-/* Return the position after a time as RFC_3339 of rendering/engine/timestamps.py has it; NULL if there is none. */
-static const byte *
-skip_rfc_3339(const byte *at)
-{
-    static const char shape[] = "0000-00-00T00:00:00";
-    for (const char *c = shape; *c; c++, at++)
-        if (*c == '0' ? !IS(*at, DIGIT) : *at != (byte)*c)
-            return NULL;
-    if (*at == '.') {
-        if (!IS(*++at, DIGIT))
-            return NULL;
-        while (IS(*at, DIGIT))
-            at++;
-    }
-    if (*at == 'Z')
-        return at + 1;
-    if ((*at != '+' && *at != '-') || !are_digits(at + 1, 2) || at[3] != ':' || !are_digits(at + 4, 2))
-        return NULL;
-    return at + 6;
-}
 
 static inline const byte *
 skip_stream(const byte *at, const byte *end, byte *stream)
@@ -60,7 +40,7 @@ static int
 take_cri(const byte *line, const byte *newline, RuntimeLine *found, byte **out)
 {
     found->time = line;
-    const byte *at = found->time_end = skip_rfc_3339(line);
+    const byte *at = found->time_end = skip_rfc_3339(line, newline + 1);
     if (!at || *at++ != ' ' || !(at = skip_stream(at, newline, &found->stream)) || !(at = SKIP(at, newline, " F ")))
         return 0;
     size_t size = (size_t)(newline - at);

@@ -8,54 +8,6 @@
 #include "output.h"
 #include "plain.h"
 
-/* Return the position after a timestamp as AT_MESSAGE_START of timestamps.py has it and the spaces that follow; `at`
- * itself if there is none. The text ends with a quote. */
-static const byte *
-skip_timestamp(const byte *at)
-{
-    static const char shape[] = "0000-00-00 00:00:00";
-    const byte *c = at;
-    for (const char *s = shape; *s; s++, c++) {
-        int fits = *s == '0' ? IS(*c, DIGIT) : *s == '-' ? *c == '-' || *c == '/' : *s == ' ' ? *c == ' ' || *c == 'T' : *c == ':';
-        if (!fits)
-            return at;
-    }
-    if ((*c == '.' || *c == ',') && IS(c[1], DIGIT))
-        for (c++; IS(*c, DIGIT);)
-            c++;
-    if (*c == 'Z')
-        c++;
-    else if ((*c == '+' || *c == '-') && are_digits(c + 1, 2)) {
-        const byte *minutes = c + 3 + (c[3] == ':');
-        if (are_digits(minutes, 2))
-            c = minutes + 2;
-    }
-    if (*c != ' ')
-        return at;
-    while (*c == ' ')
-        c++;
-    return c;
-}
-
-/* Find the level that a message begins with, as LEVEL_AHEAD of levels.py does; return 0 if there is none. */
-static int
-find_level_ahead(const byte *message, const byte **level, const byte **level_end)
-{
-    const byte *at = skip_timestamp(message);
-    int is_bracketed = *at == '[', are_capitals = 1;
-    at += is_bracketed;
-    const byte *end = at;
-    for (; IS(*end, LETTER); end++)
-        are_capitals &= IS(*end, CAPITAL) != 0;
-    if (end == at || !is_level_word(at, end))
-        return 0;
-    *level = at;
-    *level_end = end;
-    if (is_bracketed)
-        return *end == ']';
-    return *end == ':' || (are_capitals && !IS(*end, DIGIT) && *end != '_' && *end != '-');
-}
-
 static inline int
 uses_own_keys(const byte *at, const byte *end)
 {

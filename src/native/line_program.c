@@ -34,24 +34,46 @@ escaped_line(Scratch *scratch, const byte *line, const byte *end, byte inner_new
     return scratch->line;
 }
 
-static PyObject *
-render_by(LineProgram *program, const byte *at, const byte *end, byte inner_newline)
+/* Put the record of a line by the program, if `put_usual` does not; what is left to Python goes into the gaps. */
+static RecordResult
+put_any(LineProgram *program, PutUsual put_usual, Scratch *scratch, const byte *at, const byte *end, byte inner_newline,
+        Output *output, Gaps *gaps, const byte **next)
 {
+    RecordResult result = put_usual ? put_usual(at, end, inner_newline, output, next) : RECORD_LEFT;
+    if (result != RECORD_LEFT)
+        return result;
+    const byte *newline, *line = escaped_line(scratch, at, end, inner_newline, &newline, next);
+    if (!line)
+        return RECORD_FAILED;
+    result = put_line(program, line, newline, output);
+    return result == RECORD_LEFT && gaps_add(gaps, line, newline) < 0 ? RECORD_FAILED : result;
+}
+
+/* Return how much memory to begin with: about what the last lines needed, up to four times the size of these. */
+static Py_ssize_t
+room_for_records(const LineProgram *program, const byte *at, const byte *end)
+{
+    Py_ssize_t growth = program->growth < 64 ? program->growth : 64;
+    Py_ssize_t before = (end - at) / 16 * growth, usual = end - at + (end - at) / 2 + 128 * count_newlines(at, end);
+    return (before > usual ? before : usual) + SPARE_BYTES;
+}
+
+static PyObject *
+render_by(LineProgram *program, const byte *at, const byte *end, byte inner_newline, PutUsual put_usual)
+{
+    const byte *begin = at;
     Py_ssize_t lines = 0, blank = 0;
     Output output;
     Gaps gaps;
     Scratch scratch = {NULL, 0};
     if (gaps_open(&gaps) < 0)
         return NULL;
-    if (output_open(&output, end - at + (end - at) / 2 + 128 * count_newlines(at, end) + SPARE_BYTES) < 0)
+    if (output_open(&output, room_for_records(program, at, end)) < 0)
         goto failed;
     while (at < end) {
-        const byte *newline, *next;
-        const byte *line = escaped_line(&scratch, at, end, inner_newline, &newline, &next);
-        if (!line)
-            goto failed;
+        const byte *next;
         Py_ssize_t offset = output.at - (byte *)PyBytes_AS_STRING(output.object);
-        switch (put_line(program, line, newline, &output)) {
+        switch (put_any(program, put_usual, &scratch, at, end, inner_newline, &output, &gaps, &next)) {
         case RECORD_PUT:
             lines++;
             if (gaps.waiting && gaps_enter_place(&gaps, offset) < 0)
@@ -61,8 +83,6 @@ render_by(LineProgram *program, const byte *at, const byte *end, byte inner_newl
             blank++;
             break;
         case RECORD_LEFT:
-            if (gaps_add(&gaps, line, newline) < 0)
-                goto failed;
             break;
         case RECORD_FAILED:
             goto failed;
@@ -70,6 +90,7 @@ render_by(LineProgram *program, const byte *at, const byte *end, byte inner_newl
         at = next;
     }
     PyMem_Free(scratch.line);
+    program->growth = 16 * (output.at - (byte *)PyBytes_AS_STRING(output.object)) / (end - begin + 1) + 1;
     return gaps_close(&gaps, &output, lines, blank);
 failed:
     PyMem_Free(scratch.line);
@@ -78,7 +99,7 @@ failed:
 }
 
 PyObject *
-render_lines_by(PyObject *Py_UNUSED(module), PyObject *arguments)
+render_with_program(PyObject *arguments, PutUsual put_usual)
 {
     PyObject *capsule, *result = NULL;
     Py_buffer data, inner_newline;
@@ -86,10 +107,17 @@ render_lines_by(PyObject *Py_UNUSED(module), PyObject *arguments)
         return NULL;
     LineProgram *program = program_of(capsule);
     if (program && check_lines(&data, &inner_newline) == 0)
-        result = render_by(program, data.buf, (const byte *)data.buf + data.len, *(const byte *)inner_newline.buf);
+        result = render_by(program, data.buf, (const byte *)data.buf + data.len, *(const byte *)inner_newline.buf,
+                           put_usual);
     PyBuffer_Release(&data);
     PyBuffer_Release(&inner_newline);
     return result;
+}
+
+PyObject *
+render_lines_by(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    return render_with_program(arguments, NULL);
 }
 
 /* ------------------------------------------------------------------------------------------------------- loading */

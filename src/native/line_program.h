@@ -60,6 +60,7 @@ typedef struct {
     byte *texts;
     Each *eaches;
     int knows_all; /* a line of no kind is certain to be unknown */
+    Py_ssize_t growth; /* how large the last records were, in 16ths of the size of their lines */
 } LineProgram;
 
 /* What became of a line. */
@@ -68,6 +69,32 @@ typedef enum { RECORD_FAILED = -1, RECORD_PUT, RECORD_BLANK, RECORD_LEFT } Recor
 /* Put the record of a line that is escaped for JSON, except for its newline; RECORD_LEFT if Python has to decide. Returns
  * RECORD_FAILED with an exception if memory or a function failed. READ_BEYOND bytes after the newline must be readable. */
 RecordResult put_line(LineProgram *program, const byte *line, const byte *newline, Output *output);
+
+/* Put the record of a line that is as most lines of its format are, and return the `*next` line: exactly what the first of
+ * the kinds of the program would give. RECORD_LEFT, with nothing put, if the line is not one of these: then the program
+ * is asked. There is a newline before `end`, perhaps with less than READ_BEYOND bytes behind it. */
+typedef RecordResult (*PutUsual)(const byte *line, const byte *end, byte inner_newline, Output *output, const byte **next);
+
+static inline byte *
+copy_part(byte *out, const byte *from, const byte *to)
+{
+    return copy_bytes(out, from, (size_t)(to - from));
+}
+
+/* Put a text in quotes, as `copy_bytes` does; null for a dash. */
+static inline byte *
+put_text_or_null(byte *out, const byte *from, const byte *to)
+{
+    if (to - from == 1 && *from == '-')
+        return PUT(out, "null");
+    *out++ = '"';
+    out = copy_part(out, from, to);
+    *out++ = '"';
+    return out;
+}
+
+/* Render lines by a program, which is the first of the arguments, after `put_usual`, unless that is NULL. */
+PyObject *render_with_program(PyObject *arguments, PutUsual put_usual);
 
 /* Memory for one escaped line at a time. */
 typedef struct {
@@ -85,5 +112,7 @@ LineProgram *program_of(PyObject *capsule);
 
 PyObject *line_program(PyObject *module, PyObject *arguments);
 PyObject *render_lines_by(PyObject *module, PyObject *arguments);
+PyObject *render_access(PyObject *module, PyObject *arguments);
+PyObject *render_syslog(PyObject *module, PyObject *arguments);
 
 #endif

@@ -1,23 +1,6 @@
 /* Writes the records of single lines: see line_program.h. */
 #include "line_program.h"
 
-/* Copy 32 bytes. */
-static inline void
-copy_32(byte *out, const byte *from)
-{
-    memcpy(out, from, 32);
-}
-
-/* Copy `size` bytes, and perhaps others behind them: up to SLACK bytes there, and READ_BEYOND behind the source. */
-static inline byte *
-put_bytes(byte *out, const byte *from, size_t size)
-{
-    copy_32(out, from);
-    for (size_t done = 32; done < size; done += 32)
-        copy_32(out + done, from + done);
-    return out + size;
-}
-
 /* Return what a function returns for a text, or for None, as a borrowed object; NULL with an exception if it fails. */
 static PyObject *
 ask(Each *each, const byte *text, Py_ssize_t size, PyObject **place)
@@ -141,25 +124,25 @@ put_record(LineProgram *program, const RecordKind *kind, const Marks *marks, con
         const uint32_t *texts = piece->texts;
         switch ((PieceKind)piece->kind) {
         case PUT_TEXT:
-            out = put_bytes(out, program->texts + texts[0], texts[1]);
+            out = copy_bytes(out, program->texts + texts[0], texts[1]);
             break;
         case PUT_GROUP:
             if (!text)
                 return RECORD_LEFT;
-            out = put_bytes(out, program->texts + texts[0], texts[1]);
-            out = put_bytes(out, text, length);
+            out = copy_bytes(out, program->texts + texts[0], texts[1]);
+            out = copy_bytes(out, text, length);
             break;
         case PUT_MAYBE:
             if (!text || (texts[7] == length && !memcmp(text, program->texts + texts[6], length)))
-                out = put_bytes(out, program->texts + texts[4], texts[5]);
+                out = copy_bytes(out, program->texts + texts[4], texts[5]);
             else {
-                out = put_bytes(out, program->texts + texts[0], texts[1]);
-                out = put_bytes(out, text, length);
-                out = put_bytes(out, program->texts + texts[2], texts[3]);
+                out = copy_bytes(out, program->texts + texts[0], texts[1]);
+                out = copy_bytes(out, text, length);
+                out = copy_bytes(out, program->texts + texts[2], texts[3]);
             }
             break;
         default:
-            out = put_bytes(out, program->texts + texts[0], texts[1]);
+            out = copy_bytes(out, program->texts + texts[0], texts[1]);
             if (put_each(program->eaches + texts[2], text, (Py_ssize_t)length, &out, room, output) < 0)
                 return RECORD_FAILED;
         }

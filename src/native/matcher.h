@@ -3,7 +3,7 @@
 #ifndef LOGFERRY_MATCHER_H
 #define LOGFERRY_MATCHER_H
 
-#include "common.h"
+#include "output.h"
 
 /* The instructions, each with its operands: Instruction in rendering/engine/compiled/ is the same list, in this order.
  * A set is the number of a set of bytes, a slot that of a mark; a group has two marks. */
@@ -48,9 +48,6 @@ enum { MOST_MARKS = 128, MOST_WAYS = 512 };
 
 /* Where programs begin, and what they have before that. */
 enum { NO_PLACE, NEXT_CHOICE, BEGINNING };
-
-/* How many bytes beyond a line and its newline may be read, although nothing is made of them. */
-enum { READ_BEYOND = 32 };
 
 /* A set of bytes. Runs of those with few ranges, or few gaps, are found 16 bytes at a time. */
 typedef struct {

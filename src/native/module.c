@@ -14,7 +14,7 @@
 #include "validation.h"
 
 /* The version of the functions below. It changes together with speedups.py, which ignores any other version. */
-#define INTERFACE 12
+#define INTERFACE 13
 
 /* Let malloc keep up to `size` freed bytes: returning every chunk to the system and requesting it again takes a
  * tenth of a client's time. Does nothing where malloc lacks this setting. */
@@ -40,6 +40,8 @@ static PyMethodDef methods[] = {
      "Return the program of a format, made of the parts of its patterns and records."},
     {"render_lines", render_lines_by, METH_VARARGS,
      "Render lines by the program of their format: (NDJSON, records, blank lines, other lines, gaps)."},
+    {"render_access", render_access, METH_VARARGS, "Do the same with access logs, most of whose lines need no program."},
+    {"render_syslog", render_syslog, METH_VARARGS, "Do the same with what syslog daemons write."},
     {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages: (NDJSON, records, blank lines)."},
     {"render_json", render_json, METH_VARARGS,
      "Render what is certain of lines in the json format by rules 2: (NDJSON, records, blank lines, other lines, gaps)."},

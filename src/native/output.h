@@ -28,6 +28,25 @@ output_reserve(Output *output, Py_ssize_t size)
 /* Cut off what was not written, and return the object; NULL with an exception if that fails. */
 PyObject *output_close(Output *output);
 
+/* How many bytes beyond a line and its newline may be read, although nothing is made of them. */
+enum { READ_BEYOND = 32 };
+
+static inline void
+copy_32(byte *out, const byte *from)
+{
+    memcpy(out, from, 32);
+}
+
+/* Copy `size` bytes, and perhaps others behind them: up to 31 bytes there, and as many behind the source. */
+static inline byte *
+copy_bytes(byte *out, const byte *from, size_t size)
+{
+    copy_32(out, from);
+    for (size_t done = 32; done < size; done += 32)
+        copy_32(out + done, from + done);
+    return out + size;
+}
+
 #define PUT(out, text) (memcpy((out), (text), sizeof(text) - 1), (out) + sizeof(text) - 1)
 
 /* Room at the end for a few lines of nothing but escapes. Without it, most outputs would grow for their last line. */

@@ -12,15 +12,6 @@ typedef struct {
     const byte *message;
 } Parts;
 
-static inline int
-are_digits(const byte *at, int count)
-{
-    for (int i = 0; i < count; i++)
-        if (!IS(at[i], DIGIT))
-            return 0;
-    return 1;
-}
-
 /* Return the end of the time zone at `at`; `at` itself if there is none. */
 static inline const byte *
 zone_end(const byte *at)

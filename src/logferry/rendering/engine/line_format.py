@@ -13,7 +13,7 @@ Usual patterns are fast because their long runs are single ranges (`[!-~]`) or a
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
-from typing import Final
+from typing import Final, Literal
 
 from logferry import speedups
 from logferry.protocol.patterns import compile_pattern
@@ -46,6 +46,9 @@ _SPELLINGS: Final = (
     (INNER_NEWLINE, r"\n", r"\\n"),
     (REST_OF_LINE, r"[^\n]*+", r"(?:[^\\\n]++|\\[^n\n])*+"),
 )
+
+
+RenderLines = Callable[[object, bytes, bytes], tuple[bytes, int, int, bytes, list[tuple[int, int]]]]
 
 
 class LineKind:
@@ -115,11 +118,22 @@ def exact_kind(line: str, fields: Sequence[Field]) -> LineKind:
 class LineFormat(Format):
     """A format with several kinds of lines; `otherwise` reads any other line, or it is shipped whole (rule F5)."""
 
-    def __init__(self, name: str, kinds: Sequence[LineKind], *, otherwise: "LineFormat | None" = None) -> None:
-        """No line may be of two kinds, unless all kinds are exact: then the first one that matches applies."""
+    def __init__(
+        self,
+        name: str,
+        kinds: Sequence[LineKind],
+        *,
+        otherwise: "LineFormat | None" = None,
+        compiled_as: Literal["render_lines", "render_access", "render_syslog"] = "render_lines",
+    ) -> None:
+        """No line may be of two kinds, unless all kinds are exact: then the first one that matches applies.
+
+        `compiled_as` is the function of the compiled part; some know the usual lines of certain first kinds.
+        """
         self.name = name
         self._kinds = tuple(kinds)
         self._otherwise = otherwise
+        self._compiled_as = compiled_as
         self._is_exact = all(kind.is_exact for kind in kinds)
 
     def recognises(self, text: str) -> bool:
@@ -138,7 +152,9 @@ class LineFormat(Format):
         """See Format."""
         if not levels or self._otherwise is None:
             return self
-        return LineFormat(self.name, self._kinds, otherwise=self._otherwise.with_levels(levels))
+        return LineFormat(
+            self.name, self._kinds, otherwise=self._otherwise.with_levels(levels), compiled_as=self._compiled_as
+        )
 
     def record_of(self, text: str) -> str:
         """See Format."""
@@ -150,7 +166,8 @@ class LineFormat(Format):
         if compiled is None or self._program is None:
             return self.render_escaped(escape(data, inner_newline))
         lines = with_plain_newlines(data, inner_newline)
-        return self._with_rest(*compiled.render_lines(self._program, lines, inner_newline))
+        render_lines: RenderLines = getattr(compiled, self._compiled_as)
+        return self._with_rest(*render_lines(self._program, lines, inner_newline))
 
     @property
     def patterns(self) -> list[str]:

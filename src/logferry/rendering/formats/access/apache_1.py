@@ -19,4 +19,4 @@ _ERROR_LOG: Final = error_log(
     "client",
 )
 
-APACHE: Final = LineFormat("apache", [ACCESS_LOG, _ERROR_LOG])
+APACHE: Final = LineFormat("apache", [ACCESS_LOG, _ERROR_LOG], compiled_as="render_access")

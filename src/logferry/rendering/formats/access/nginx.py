@@ -18,4 +18,4 @@ ERROR_LOG: Final = error_log(
     "connection",
 )
 
-NGINX: Final = LineFormat("nginx", [ACCESS_LOG, VIRTUAL_HOST_LOG, ERROR_LOG])
+NGINX: Final = LineFormat("nginx", [ACCESS_LOG, VIRTUAL_HOST_LOG, ERROR_LOG], compiled_as="render_access")

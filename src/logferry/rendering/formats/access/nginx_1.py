@@ -6,4 +6,4 @@ from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.access.combined import ACCESS_LOG
 from logferry.rendering.formats.access.nginx import ERROR_LOG
 
-NGINX: Final = LineFormat("nginx", [ACCESS_LOG, ERROR_LOG])
+NGINX: Final = LineFormat("nginx", [ACCESS_LOG, ERROR_LOG], compiled_as="render_access")

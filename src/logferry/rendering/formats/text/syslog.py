@@ -97,4 +97,5 @@ SYSLOG: Final = SyslogFormat(
             _fields(_LEVEL_OF_PRIORITY, *_WORD_FIELDS),
         ),
     ],
+    compiled_as="render_syslog",
 )
