@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client.status.inspect import inspect
-from logferry.server.clients.patience import Patience
+from logferry.server.clients.connection.patience import Patience
 from logferry.server.storage.memory_store import MemoryStore
 from tests.support.running import numbered_line, running_server, wait_until
 from tests.support.shipping import append, once, shipping

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.protocol.delivery import batch_header, control_line
-from logferry.server.clients.authenticator import Authenticator, Everybody
-from logferry.server.clients.flow_control import MemoryBudget
-from logferry.server.clients.parties import Party
+from logferry.server.clients.identities.authenticator import Authenticator, Everybody
+from logferry.server.clients.memory.flow_control import MemoryBudget
+from logferry.server.clients.memory.parties import Party
 from tests.support.authenticators import ByHost
 from tests.support.clients import FakeClient, World
 from tests.support.running import numbered_line

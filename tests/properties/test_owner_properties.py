@@ -19,7 +19,7 @@ from logferry.protocol.delivery_requests import (
     SourcesOf,
     Window,
 )
-from logferry.server.clients.store_bridge import answer_to
+from logferry.server.clients.bridge.store_bridge import answer_to
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import NO_LOG
 from logferry.server.storage.memory_store import MemoryStore

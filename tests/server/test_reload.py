@@ -15,8 +15,8 @@ from logferry.config.listen_urls import ListenUrl
 from logferry.errors import ConfigError
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
-from logferry.server.clients.networks import Networks
-from logferry.server.clients.patience import Patience
+from logferry.server.clients.connection.patience import Patience
+from logferry.server.clients.identities.networks import Networks
 from logferry.server.clients.roster import RosterSettings
 from logferry.server.clients.sessions.base import SessionTerms
 from logferry.server.reload import CHANGEABLE, Reloads

@@ -18,8 +18,8 @@ from logferry.errors import LogferryError, StoreError
 from logferry.protocol.acks import ACK_OK
 from logferry.protocol.compressor import encode_frame
 from logferry.server import Patience, serve
-from logferry.server.clients.answers import cost_of
-from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES
+from logferry.server.clients.memory.flow_control import MAX_UNSTORED_BYTES
+from logferry.server.clients.sessions.answers import cost_of
 from logferry.server.clients.sessions.plain import OVERHEAD_BYTES
 from logferry.server.listen import BoundAddress
 from logferry.server.storage.disk.files.file_system import FileSystem

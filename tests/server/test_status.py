@@ -13,9 +13,9 @@ import pytest
 from logferry import __version__
 from logferry.errors import LogferryError
 from logferry.server import serve
-from logferry.server.clients.authenticator import ANONYMOUS
-from logferry.server.clients.counters import ClientCounters
-from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.identities.authenticator import ANONYMOUS
+from logferry.server.clients.memory.flow_control import MemoryBudget
+from logferry.server.clients.reporting.counters import ClientCounters
 from logferry.server.status import MEMORY_FULL_S, ServerStatus, describe, describe_recovery
 from logferry.server.storage.memory_store import MemoryStore
 from logferry.server.storage.store import RecoveryReport

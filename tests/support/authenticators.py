@@ -1,6 +1,13 @@
 """Authenticators for tests."""
 
-from logferry.server.clients.authenticator import ANONYMOUS, Credentials, Denied, Everybody, PeerInfo, Principal
+from logferry.server.clients.identities.authenticator import (
+    ANONYMOUS,
+    Credentials,
+    Denied,
+    Everybody,
+    PeerInfo,
+    Principal,
+)
 
 
 class Noting(Everybody):

@@ -9,17 +9,17 @@ from typing import Any
 from logferry.protocol.delivery_requests import Question
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
-from logferry.server.clients.authenticator import Authenticator, Everybody
-from logferry.server.clients.client_log import ClientLog
-from logferry.server.clients.connection import Connection
-from logferry.server.clients.counters import ClientCounters
-from logferry.server.clients.flow_control import MemoryBudget
-from logferry.server.clients.networks import Networks
-from logferry.server.clients.parties import Party
-from logferry.server.clients.patience import Patience
+from logferry.server.clients.bridge.store_bridge import answer_to, sign_of_life
+from logferry.server.clients.connection.connection import Connection
+from logferry.server.clients.connection.patience import Patience
+from logferry.server.clients.identities.authenticator import Authenticator, Everybody
+from logferry.server.clients.identities.networks import Networks
+from logferry.server.clients.memory.flow_control import MemoryBudget
+from logferry.server.clients.memory.parties import Party
+from logferry.server.clients.reporting.client_log import ClientLog
+from logferry.server.clients.reporting.counters import ClientCounters
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
-from logferry.server.clients.store_bridge import answer_to, sign_of_life
 from logferry.server.storage.memory_store import MemoryStore
 from logferry.server.storage.owners import Owner
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, Self
 
 from logferry.config import ServeSettings, load
 from logferry.server import Patience, Replacements, Server, ServerStats
-from logferry.server.clients.authenticator import Authenticator
+from logferry.server.clients.identities.authenticator import Authenticator
 from logferry.server.storage.disk.content.segment_bytes import any_form, blocks
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.segment_forms import segment_form

@@ -6,12 +6,12 @@ Names are imported on first use: commands that only read a ledger need not wait 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from logferry.server.clients.patience import Patience
+    from logferry.server.clients.connection.patience import Patience
     from logferry.server.server import Replacements, Server, serve
     from logferry.server.status import ServerStats
 else:
     _MODULES = {
-        "Patience": "clients.patience",
+        "Patience": "clients.connection.patience",
         "ServerStats": "status",
         **dict.fromkeys(("Replacements", "Server", "serve"), "server"),
     }

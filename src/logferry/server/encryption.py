@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from logferry.config import ServeSettings
 from logferry.errors import ConfigError
-from logferry.server.clients.client_log import network_of
-from logferry.server.clients.counters import ClientCounters
+from logferry.server.clients.reporting.client_log import network_of
+from logferry.server.clients.reporting.counters import ClientCounters
 from logferry.server.clients.services import Scheduler
 from logferry.server.clients.tls.handshakes import Handshakes
 from logferry.server.clients.tls.layer import TlsServices

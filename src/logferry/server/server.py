@@ -1,7 +1,7 @@
 """The server: assembles a store, a listener and a roster of connections, starts them, and stops them cleanly.
 
 One event loop runs all connections (clients/) and the store runs its own threads (storage/); the two meet in
-clients/store_bridge.py. This module also logs how the server started, and its counters.
+clients/bridge/store_bridge.py. This module also logs how the server started, and its counters.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ from logferry.printable import quoted
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
 from logferry.server.arrivals import Arrivals
-from logferry.server.clients.authenticator import Authenticator, Everybody
-from logferry.server.clients.client_log import ClientLog, network_of
-from logferry.server.clients.counters import ClientCounters
-from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.bridge.store_bridge import StoreBridge
+from logferry.server.clients.connection.patience import Patience
+from logferry.server.clients.identities.authenticator import Authenticator, Everybody
 from logferry.server.clients.identities.clients_file import LOOK_S, ClientsFile
-from logferry.server.clients.networks import Networks
-from logferry.server.clients.patience import Patience
+from logferry.server.clients.identities.networks import Networks
+from logferry.server.clients.memory.flow_control import MemoryBudget
+from logferry.server.clients.reporting.client_log import ClientLog, network_of
+from logferry.server.clients.reporting.counters import ClientCounters
+from logferry.server.clients.reporting.states_file import WRITE_S, states_of, write_states
 from logferry.server.clients.roster import Roster, RosterSettings
+from logferry.server.clients.scheduling.turns import Turns
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
-from logferry.server.clients.states_file import WRITE_S, states_of, write_states
-from logferry.server.clients.store_bridge import StoreBridge
-from logferry.server.clients.turns import Turns
 from logferry.server.descriptors import affordable_connections, most_arrivals, raise_descriptor_limit
 from logferry.server.encryption import Encryption
 from logferry.server.listen import BoundAddress, Listener, Take, bound_addresses, exposure_warnings, open_all

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import Final
 
 from logferry import __version__
-from logferry.server.clients.counters import ClientCounters
-from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.memory.flow_control import MemoryBudget
+from logferry.server.clients.reporting.counters import ClientCounters
 from logferry.server.storage.store import RecoveryReport, Store, StoreHealth, StoreState
 from logferry.telemetry.status_source import Snapshot, Verdict
 from logferry.telemetry.table import (

@@ -33,7 +33,7 @@ from logferry.reading.disk.logs import DiskLogs
 from logferry.reading.query.context import lines_at, lines_before
 from logferry.reading.query.records import utc
 from logferry.reading.stored import Log, LogSize, place_at
-from logferry.server.clients.states_file import read_states
+from logferry.server.clients.reporting.states_file import read_states
 
 _T = TypeVar("_T")
 

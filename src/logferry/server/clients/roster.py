@@ -8,21 +8,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from logferry.server.clients.authenticator import Authenticator, PeerInfo
-from logferry.server.clients.client_log import ClientLog
-from logferry.server.clients.client_record import ClientRecord
-from logferry.server.clients.connection import Connection, Services
-from logferry.server.clients.counters import ClientCounters
-from logferry.server.clients.flow_control import MemoryBudget
-from logferry.server.clients.grants import Grants
-from logferry.server.clients.held_back import HeldDeliveries
-from logferry.server.clients.networks import Networks
-from logferry.server.clients.parties import Parties
-from logferry.server.clients.patience import Patience
-from logferry.server.clients.paused import Paused
-from logferry.server.clients.places import Places, most_sources
-from logferry.server.clients.pressure import Pressure
-from logferry.server.clients.questions import QuestionOrder
+from logferry.server.clients.connection.connection import Connection, Services
+from logferry.server.clients.connection.patience import Patience
+from logferry.server.clients.identities.authenticator import Authenticator, PeerInfo
+from logferry.server.clients.identities.grants import Grants
+from logferry.server.clients.identities.networks import Networks
+from logferry.server.clients.memory.flow_control import MemoryBudget
+from logferry.server.clients.memory.parties import Parties
+from logferry.server.clients.memory.pressure import Pressure
+from logferry.server.clients.reporting.client_log import ClientLog
+from logferry.server.clients.reporting.client_record import ClientRecord
+from logferry.server.clients.reporting.counters import ClientCounters
+from logferry.server.clients.scheduling.held_back import HeldDeliveries
+from logferry.server.clients.scheduling.paused import Paused
+from logferry.server.clients.scheduling.places import Places, most_sources
+from logferry.server.clients.scheduling.questions import QuestionOrder
 from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import Channel, ClientDelivery, SessionTerms
 from logferry.server.clients.tls.failures import TOO_MANY

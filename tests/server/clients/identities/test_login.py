@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from logferry.protocol.delivery import control_line
-from logferry.server.clients.authenticator import TOKEN_WANTED, Credentials, Denied, PeerInfo, Principal
+from logferry.server.clients.identities.authenticator import TOKEN_WANTED, Credentials, Denied, PeerInfo, Principal
 from logferry.server.clients.identities.clients_file import ClientsFile
 from logferry.server.clients.identities.entries import Identity
 from logferry.server.clients.identities.login import PLAIN, ByIdentity, principal_of

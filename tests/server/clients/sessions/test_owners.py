@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from logferry.protocol.delivery import control_line
-from logferry.server.clients.authenticator import Credentials, Everybody, PeerInfo, Principal
+from logferry.server.clients.identities.authenticator import Credentials, Everybody, PeerInfo, Principal
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.rebuild import rebuild

@@ -11,7 +11,7 @@ from typing import Final
 
 from logferry.errors import ConfigError
 from logferry.printable import printable, quoted
-from logferry.server.clients.authenticator import Credentials, Denied, PeerInfo, Principal, TokenWanted
+from logferry.server.clients.identities.authenticator import Credentials, Denied, PeerInfo, Principal, TokenWanted
 from logferry.server.clients.identities.entries import Identity, read_identities
 from logferry.server.clients.identities.login import ByIdentity
 from logferry.small_files import file_stamp

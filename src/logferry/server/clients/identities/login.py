@@ -10,10 +10,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from logferry.addresses import is_loopback
-from logferry.server.clients.authenticator import TOKEN_WANTED, Credentials, Denied, PeerInfo, Principal, TokenWanted
+from logferry.server.clients.identities.authenticator import (
+    TOKEN_WANTED,
+    Credentials,
+    Denied,
+    PeerInfo,
+    Principal,
+    TokenWanted,
+)
 from logferry.server.clients.identities.entries import Identity
+from logferry.server.clients.identities.networks import Networks
 from logferry.server.clients.identities.tokens import hash_of
-from logferry.server.clients.networks import Networks
 
 # The principal of clients of the plain protocol that are let in by their address. No entry can have this name.
 PLAIN: Final = Principal("(plain)", proves_identity=False)

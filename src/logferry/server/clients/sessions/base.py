@@ -11,8 +11,8 @@ from typing import Final, Generic, Protocol, TypeVar
 from logferry.protocol.delivery_requests import Question
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
-from logferry.server.clients.authenticator import Credentials, Denied, Principal, TokenWanted
-from logferry.server.clients.client_record import ClientRecord
+from logferry.server.clients.identities.authenticator import Credentials, Denied, Principal, TokenWanted
+from logferry.server.clients.reporting.client_record import ClientRecord
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.owners import Owner
 

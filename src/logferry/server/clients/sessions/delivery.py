@@ -36,8 +36,8 @@ from logferry.protocol.delivery_requests import (
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol
 from logferry.protocol.features import HEAL, SERVER_FEATURES
-from logferry.server.clients.authenticator import Credentials, Denied, TokenWanted, owner_of
-from logferry.server.clients.flow_control import SOURCE_BYTES
+from logferry.server.clients.identities.authenticator import Credentials, Denied, TokenWanted, owner_of
+from logferry.server.clients.memory.flow_control import SOURCE_BYTES
 from logferry.server.clients.sessions.base import (
     NOTHING,
     Answers,

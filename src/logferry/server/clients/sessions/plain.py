@@ -8,7 +8,7 @@ from logferry.model.event_times import joined
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.plain_server import Broken, Met, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Lines
-from logferry.server.clients.answers import cost_of
+from logferry.server.clients.sessions.answers import cost_of
 from logferry.server.clients.sessions.base import (
     Answers,
     Channel,

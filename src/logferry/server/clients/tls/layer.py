@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 
 from logferry.protocol.strangers import Stranger
 from logferry.protocol.tls_opening import TlsOpening
-from logferry.server.clients.flow_control import READ_BYTES
-from logferry.server.clients.parties import Party
+from logferry.server.clients.memory.flow_control import READ_BYTES
+from logferry.server.clients.memory.parties import Party
 from logferry.server.clients.tls.engine import TlsEngine, TlsViolation
 from logferry.server.clients.tls.handshakes import Handshakes
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from logferry.config import ServeSettings, load
-from logferry.server.clients.store_bridge import sign_of_life
+from logferry.server.clients.bridge.store_bridge import sign_of_life
 from logferry.server.storage.disk.files import free_space
 from logferry.server.storage.disk.files.free_space import FreeSpace
 from logferry.server.storage.store import StoreState

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 FOLDER_NAME: Final = "segments"  # below the data folder
 
-# What clients last said about themselves, beside the folder (server/clients/states_file.py).
+# What clients last said about themselves, beside the folder (server/clients/reporting/states_file.py).
 CLIENT_STATES_NAME: Final = "clients.json"
 
 _segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.ASCII)

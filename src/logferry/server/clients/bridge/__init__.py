@@ -1,0 +1,1 @@
+"""Between the event loop and the store: deliveries and questions cross, and an identity sees what it may."""

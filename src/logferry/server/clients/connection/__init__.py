@@ -1,0 +1,1 @@
+"""One connected client: reading from it, answering it, and how long it may keep the server waiting."""
