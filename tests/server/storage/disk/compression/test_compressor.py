@@ -12,11 +12,12 @@ import pytest
 from logferry.config import ServeSettings, load
 from logferry.errors import ConfigError
 from logferry.server.storage.disk.compression.compressor import Compressor
+from logferry.server.storage.disk.content import codecs
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.integrity.fsck import fsck
-from logferry.zstd_library import MODULE, REMEDY
+from logferry.zstd_library import MODULE, REMEDY, zstd_library
 from tests.server.storage.disk.integrity.test_repair import flip, ship
-from tests.support.compressing import SIZE, compress_all, files_of, rows, small_members
+from tests.support.compressing import SIZE, compress_all, dying_at, files_of, rows, small_members
 from tests.support.running import stored_lines, wait_until
 from tests.support.stores import LINES, Stored, delivery, opened, parts_of, problems
 
@@ -93,6 +94,41 @@ def test_a_full_disk_leaves_everything_as_it_was_and_is_reported_once(
     assert message.startswith("cannot compress segments, trying again in a minute; they stay as they are: ")
     assert stored_lines(tmp_path) == LINES[10:22]
     assert not list(tmp_path.rglob("*.new"))
+
+
+def test_a_segment_that_cannot_be_read_keeps_no_other_from_being_compressed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path, **STORE) as store:
+        ship(store, 10, 22)
+        ship(store, 10, 32, source="s2", path="/var/other/y.log")
+        path = tmp_path / "segments" / rows(tmp_path)[0].path
+        path.unlink()
+        os.mkfifo(path)
+        parts_of(store).compressor.change("gzip")
+        wait_until(lambda: any(row.compression for row in rows(tmp_path)), "the next one is compressed")
+    assert "cannot compress a segment, trying again in an hour; it stays as it is: " in caplog.text
+
+
+@pytest.mark.skipif(not zstd_library(), reason="this Python has no library for zstd")
+def test_a_segment_whose_library_is_gone_keeps_no_other_from_being_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A kill has left its plain file and the compressed one, and nobody can say whether that is whole."""
+    data_dir, copy = tmp_path / "data", tmp_path / "copy"
+    with dying_at(data_dir, copy, "compressed file renamed", **STORE) as store:
+        ship(store, 10, 32)
+        compress_all(store, data_dir, "zstd")
+    monkeypatch.setattr(codecs, "zstd_library", lambda: None)
+    with opened(copy, **STORE, compression="gzip"):
+        wait_until(lambda: [row.compression for row in rows(copy)] == ["", "gzip", ""], "the next one is compressed")
+    assert REMEDY in caplog.text
+    assert set(problems(copy)) == {""}
+    assert files_of(copy, rows(copy)[0]) == ["", ".zst"]
+    monkeypatch.undo()
+    with opened(copy, **STORE, compression="gzip"):
+        wait_until(lambda: len(files_of(copy, rows(copy)[0])) == 1, "with the library, one file is left")
+    assert stored_lines(copy) == LINES[10:32]
 
 
 def test_it_stops_at_once_and_leaves_no_unfinished_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

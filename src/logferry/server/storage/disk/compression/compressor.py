@@ -2,13 +2,15 @@
 
 Owns the choice and the pace. A segment has its turn once nobody writes to it any more: it is closed, all of its bytes
 are synced, its journal is complete, and no damage of it is known. At its start the thread settles what a crash has left
-(segment_forms.py). It takes at most a share of one processor, in pieces of a few milliseconds, and holds Python's lock
+(segment_forms.py). A segment that fails is left for an hour, and the others have their turn; a full disk or a failing
+ledger stops all. It takes at most a share of one processor, in pieces of a few milliseconds, and holds Python's lock
 for little of that; it reads and writes when nobody else uses the disk. It keeps its priority for the processor: while
 it held Python's lock and was not scheduled, no other thread could run.
 
 Must never hold a transaction of the ledger, or the lock of the forms, while it compresses.
 """
 
+import errno
 import logging
 import time
 from collections.abc import Sequence
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 _LOOK_S: Final = 5.0
 _RETRY_S: Final = 60.0  # after a failure of the disk or of the ledger
 _LEAVE_S: Final = 3600.0  # a segment that cannot be compressed
+
+# Failures that the next segment would meet, too.
+_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _SHARE: Final = 0.25  # of a processor
 
@@ -65,11 +70,13 @@ class Compressor:
         self._forms = forms
         self._compression = compression
         self._unsettled = list(unsettled)
+        self._settle_at = 0.0
         self._look_s = look_s
         self._share = share
         self._used_s = 0.0  # of the processor, when the thread began to wait last
         self._left: dict[int, float] = {}  # segments that cannot be compressed, until when
         self._failures = RepeatLimit(logger)
+        self._failures_of_one = RepeatLimit(logger)
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that were compressed")
         self.plain_bytes = 0  # of segments that were compressed since the start
         self.stored_bytes = 0  # of their files
@@ -112,14 +119,24 @@ class Compressor:
         self._log.flush()
 
     def _settle(self) -> None:
-        while self._unsettled:
-            row = self._row(self._unsettled[-1])
+        if not self._unsettled or time.monotonic() < self._settle_at:
+            return
+        self._unsettled = [segment for segment in self._unsettled if not self._is_settled(segment)]
+        self._settle_at = time.monotonic() + _LEAVE_S
+
+    def _is_settled(self, segment: int) -> bool:
+        """Settle a segment; return whether that is done."""
+        row = self._row(segment)
+        try:
             if row and row.state != "expired":
                 with self._forms.lock:
                     self._forms.remove_unfinished(row)
                     if row.state == "closed":
                         self._forms.settle(row, self._pace)
-            self._unsettled.pop()
+        except OSError as error:
+            self._leave_one(error)
+            return False
+        return True
 
     def _compress_all(self) -> None:
         after, now = 0, time.monotonic()
@@ -145,6 +162,9 @@ class Compressor:
                 return
             after = self._forms.compress(row, codec, self._pace)
         except (CannotBeCompressed, FileNotFoundError):
+            after = None
+        except OSError as error:
+            self._leave_one(error)
             after = None
         if after is None:  # it would not be smaller, it is damaged, which is for scrub to say, or it is gone
             self._left[row.id] = time.monotonic() + _LEAVE_S
@@ -177,6 +197,14 @@ class Compressor:
         if self._worker.is_stopping:
             raise _Stopped
         self._used_s = time.thread_time()
+
+    def _leave_one(self, error: OSError) -> None:
+        """Log why a segment is left for later. Raises the error if the others would fail, too."""
+        if error.errno in (None, *_OF_THE_DISK):  # None: of the ledger
+            raise error
+        cause = cause_of(error, with_path=True)
+        message = "cannot compress a segment, trying again in an hour; it stays as it is: %s"
+        self._failures_of_one.log(logging.WARNING, cause, message, printable(cause))
 
     def _log_failure(self, error: OSError | StoreError) -> None:
         cause = cause_of(error, with_path=True) if isinstance(error, OSError) else str(error)
