@@ -184,11 +184,29 @@ def test_scrub_finds_damage_and_nothing_else(tmp_path: Path, store: DiskStore) -
         assert damaged == sum(extent.state != "ok" for extent in again.report("s1", 0).extents)
 
 
-def test_a_table_of_members_that_does_not_fit_is_not_needed(tmp_path: Path, store: DiskStore) -> None:
+TABLES: dict[str, Callable[[bytes], object]] = {
+    "it does not fit": lambda data: data[:4],
+    "a position in the file is another one": lambda data: data[:24] + bytes([data[24] ^ 1]) + data[25:],
+    "a position of lines is another one": lambda data: data[:16] + bytes([data[16] ^ 1]) + data[17:],
+    "it lacks a member": lambda data: data[:16] + data[32:],
+    "it is a text": lambda _: "0" * 160,
+}
+
+
+@pytest.mark.parametrize("change", TABLES.values(), ids=TABLES.keys())
+def test_a_table_of_members_that_is_wrong_is_not_needed(
+    tmp_path: Path, store: DiskStore, change: Callable[[bytes], object]
+) -> None:
+    """The segment is whole, and so nothing calls it damaged."""
     store.close(10)
     with closing(Ledger(tmp_path, durable=False)) as ledger:
-        ledger._database.execute("UPDATE members SET data = x'00112233'")
-    assert set(problems(tmp_path)) == {""}
+        for row in rows(tmp_path)[:2]:
+            ((_, data),) = ledger.members_of(row.id)
+            ledger._database.execute("UPDATE members SET data = ? WHERE segment = ?", (change(data), row.id))
+    assert [problem for problem in problems(tmp_path) if "the table members have values" not in problem] == [""] * 3
+    with opened(tmp_path, **STORE) as again:
+        assert {extent.state for extent in again.report("s1", 0).extents} == {"ok"}
+    assert stored_lines(tmp_path) == LINES[10 : LAST + 2]
 
 
 @pytest.mark.parametrize("lost", ["nothing", "the journals", "a head"])

@@ -8,6 +8,7 @@ import pytest
 from logferry.server.storage.disk.content import members as members_module
 from logferry.server.storage.disk.content.codecs import Codec, codec_of
 from logferry.server.storage.disk.content.members import MAX_MEMBER_BYTES, Member, are_all, packed, unpacked, walk
+from logferry.server.storage.disk.files.segment_forms import MARK
 from tests.support.compressing import CODECS
 from tests.support.running import numbered_line
 
@@ -101,3 +102,21 @@ def test_a_file_of_anything_has_no_members(tmp_path: Path, codec: Codec) -> None
     path = tmp_path / "file"
     path.write_bytes(codec.opening * 3 + bytes(range(256)) * 3000 + codec.opening)
     assert walked(path, codec) == []
+
+
+def test_a_file_full_of_what_looks_like_heads_is_read_once(
+    tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a planted file of some megabytes would keep a rebuild busy for hours."""
+    path, read, pread = tmp_path / "file", 0, os.pread
+
+    def counting(descriptor: int, size: int, position: int) -> bytes:
+        nonlocal read
+        data = pread(descriptor, size, position)
+        read += len(data)
+        return data
+
+    path.write_bytes((codec.opening + MARK) * 50_000)
+    monkeypatch.setattr(os, "pread", counting)
+    assert walked(path, codec) == []
+    assert read < 10 * path.stat().st_size

@@ -72,7 +72,10 @@ def packed(members: Sequence[Member]) -> Iterator[tuple[int, bytes]]:
 
 def unpacked(rows: Iterable[tuple[int, bytes]], *, size: int, stored_size: int) -> Sequence[Member]:
     """Return the members of a segment of `size` bytes in a file of `stored_size` bytes; none if the rows do not fit."""
-    data = b"".join(data for _, data in rows)
+    blobs = [data for _, data in rows]
+    if not all(type(data) is bytes for data in blobs):
+        return ()
+    data = b"".join(blobs)
     if not data or len(data) % _ENTRY.size:
         return ()
     borders = [*_ENTRY.iter_unpack(data), (size, stored_size)]
@@ -96,13 +99,14 @@ def walk(descriptor: int, size: int, opening: bytes) -> Iterator[Member]:
     A damaged head, and what follows up to the next one, is left out. So the members may leave gaps.
     """
     position = end = 0
+    openings = _Openings(descriptor, opening + MARK)
     while position < size:
         member = _member_at(descriptor, position, opening)
         if member and member.position >= end and member.stored_end <= size:
             yield member
             position, end = member.stored_end, member.end
         else:
-            position = _next_head(descriptor, position + 1, opening)
+            position = openings.next(position + 1)
 
 
 def _member_at(descriptor: int, position: int, opening: bytes) -> Member | None:
@@ -114,12 +118,25 @@ def _member_at(descriptor: int, position: int, opening: bytes) -> Member | None:
     return member if member.is_possible and data == opening + head_of(member) else None
 
 
-def _next_head(descriptor: int, position: int, opening: bytes) -> int:
-    """Return where something begins that looks like a head; past every file if nothing does."""
-    begin = opening + MARK
-    while len(block := os.pread(descriptor, _BLOCK_BYTES, position)) >= len(begin):
-        found = block.find(begin)
-        if found >= 0:
-            return position + found
-        position += len(block) - len(begin) + 1
-    return 1 << 63
+class _Openings:
+    """Where something begins in a file that looks like a head. Each block is read once, however many there are."""
+
+    def __init__(self, descriptor: int, begin: bytes) -> None:
+        self._descriptor = descriptor
+        self._begin = begin
+        self._block, self._start = b"", 0
+
+    def next(self, position: int) -> int:
+        """Return where the next one is from a position on; past every file if there is none. Raises OSError."""
+        begin = self._begin
+        if not self._start <= position < self._start + len(self._block):
+            self._read(position)
+        while len(self._block) >= len(begin):
+            found = self._block.find(begin, max(0, position - self._start))
+            if found >= 0:
+                return self._start + found
+            self._read(self._start + len(self._block) - len(begin) + 1)
+        return 1 << 63
+
+    def _read(self, position: int) -> None:
+        self._block, self._start = os.pread(self._descriptor, _BLOCK_BYTES, position), position

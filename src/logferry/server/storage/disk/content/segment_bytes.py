@@ -127,13 +127,14 @@ class CompressedBytes(_OpenFile):
         """Without `members`, they are found in the file. Raises OSError."""
         codec = codec_of(compression)
         super().__init__(path, compression)
+        self._codec: Codec = codec
+        self._may_be_others = bool(members)  # the ledger's table may be damaged, too
         try:
-            self.members = members or tuple(walk(self._descriptor, self.file_size, codec.opening))
+            self.members = members or self._members_by_file()
         except BaseException:
             self.close()
             raise
         self.size = self.members[-1].end if self.members else 0
-        self._codec: Codec = codec
         self._kept: dict[Member, _Kept] = {}  # oldest first
 
     def is_sound(self) -> bool:
@@ -150,6 +151,8 @@ class CompressedBytes(_OpenFile):
             raise self._damaged(position)
         begin = position - found.position
         kept = self._kept.get(found) or self._keep(found)
+        if kept.plain is None and self._are_others():
+            return self.block(position, size)
         if kept.plain is None:
             raise self._damaged(found.position)
         data = kept.plain[begin : begin + size]
@@ -166,6 +169,21 @@ class CompressedBytes(_OpenFile):
         """See SegmentBytes."""
         last = self.members[-1].stored_end if self.members else 0
         return max(self.size - size, 0) or self.file_size - last
+
+    def _members_by_file(self) -> Sequence[Member]:
+        return tuple(walk(self._descriptor, self.file_size, self._codec.opening))
+
+    def _are_others(self) -> bool:
+        """Whether the file has other members than was said, and all of them. Then these are taken. Raises OSError."""
+        if not self._may_be_others:
+            return False
+        self._may_be_others = False
+        members = self._members_by_file()
+        if members == tuple(self.members) or not are_all(members, self.size, self.file_size):
+            return False
+        self.members = members
+        self._kept.clear()
+        return True
 
     def _keep(self, member: Member) -> _Kept:
         if len(self._kept) >= _MOST_KEPT:
