@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.delivery_requests import Open, Skip
+from logferry.protocol.delivery_requests import BatchRequest, Open, Skip
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.journals import compaction, own_journals
@@ -30,7 +30,7 @@ from logferry.server.storage.disk.journals.journal import (
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.retention.retention import RetentionLimits
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import NO_LOG, LogName
 from logferry.server.storage.owners import of_client
 from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, WindowRow
 from tests.server.storage.disk.integrity.test_repair import ship
@@ -298,6 +298,29 @@ def test_groups_with_many_segments_wait_for_the_thread_and_others_are_written_at
             assert_journals_agree(tmp_path)
         else:
             assert JournalFiles(tmp_path / "segments").total("host-0/plain/2024-01-15-1.ndjson") == Total(0, 0, 0)
+    assert_journals_agree(tmp_path)
+
+
+def test_no_later_lines_of_a_source_reach_a_journal_before_its_earlier_ones(tmp_path: Path) -> None:
+    """A kill would leave a gap in what the journals have; its client would store again what lies behind that."""
+    stored = Stored()
+    with opened(tmp_path, segment_bytes=2 * SIZE) as store:
+        ship(store, 10, 12)
+        with in_one_group(store):
+            for number in range(10):
+                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "")), stored)
+            for first in (12, 14):  # two segments
+                start, payload = (first - 10) * SIZE, b"".join(LINES[first : first + 2])
+                batch = BatchRequest("s1", start, start + 2 * SIZE, 2, zlib.crc32(payload), payload)
+                request = SourceRequest(batch, 1, of_client("client-1"), "web-1")
+                store.submit(Delivery(NO_LOG, [payload], 2, len(payload), source_request=request), stored)
+        wait_until(lambda: len(stored.deliveries) == 12, "the group is stored")
+        ship(store, 16, 18)
+        totals = [
+            JournalFiles(tmp_path / "segments").total(f"web-1/var/log/app.log/2024-01-15-{number}.ndjson")
+            for number in range(1, 5)
+        ]
+        assert totals[1:] == [Total(0, 0, 0)] * 3
     assert_journals_agree(tmp_path)
 
 

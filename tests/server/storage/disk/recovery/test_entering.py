@@ -61,6 +61,16 @@ def test_a_row_of_several_losses_covers_what_is_between_them_if_all_lines_are_th
     assert enter(tmp_path, *entries) == (70, 4, [])
 
 
+def test_of_lines_that_are_in_two_segments_the_ledger_has_each_range_once(tmp_path: Path) -> None:
+    """Behind a gap, a client stores again what is there; then the ledger is lost once more."""
+    again = [["e", "s1", 10, 35, 3, CRC32, 500, 3 * len(LINE)], ["e", "s1", 35, 50, 1, CRC32, 600, len(LINE)]]
+    entries = [extent(0), *(extent(number) for number in range(2, 5)), *again, extent(5)]
+    assert enter(tmp_path, *entries) == (60, 6, [])
+    with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
+        ranges = [(row.start, row.end) for row in ledger.extents("s1", after=0, limit=100)]
+    assert ranges == [(0, 10), (10, 35), (35, 50), (50, 60)]
+
+
 @pytest.mark.parametrize("missing", [2, 4], ids=["the first extent", "another extent"])
 def test_a_row_of_several_losses_hides_no_gap(tmp_path: Path, missing: int) -> None:
     """The client would be told that lines are stored which no journal and no segment has."""

@@ -1,8 +1,9 @@
 """Keeps the journals of segments: what a group adds to them, when it is written, and when they are written anew.
 
-The writer thread adds each recorded group, before its acks. A group with few segments is written at once. The entries
-of a group with more than eight segments wait in memory for a thread that writes all that waits every few seconds: a
-write to each of a thousand journals would take longer than the group. The ledger has them meanwhile, and a start
+The writer thread adds each recorded group, before its acks, and writes what waits if that is of few segments. The
+entries of more than eight segments, and those of later groups behind them, wait in memory for a thread that writes all
+that waits every few seconds: a write to each of a thousand journals would take longer than the group. So a kill leaves
+no later entries without the earlier ones of the same source. The ledger has them meanwhile, and a start
 completes the journals from it (journal_completion.py). Journals are never synced: only a ledger that is lost together
 with the machine's memory needs that. A new segment has its entries in the shared journal (new_segments.py).
 
@@ -32,7 +33,7 @@ from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# A group that changes at most this many segments is written at once.
+# What waits is written at once if it is of at most this many segments.
 _FEW: Final = 8
 
 # Long enough that one write covers many groups; it is what a kill costs the journals of a store with many sources.
@@ -111,17 +112,15 @@ class Journals:
 
     def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> None:
         """Add a recorded group that has changed the segments `rows`. Never raises OSError."""
-        changed = self._waiting.add(rows, group, ledger)
-        if self._waiting.are_too_many:
+        self._waiting.add(rows, group, ledger)
+        if self._waiting.count <= _FEW or self._waiting.are_too_many:
             self.write()
-        elif len(changed) <= _FEW:
-            self.write(changed)
         elif not self._has_work.is_set():
             self._has_work.set()
 
-    def write(self, only: Iterable[int] | None = None) -> None:
-        """Write what waits, of all segments or of some. Never raises OSError."""
-        segments = self._waiting.segments() if only is None else list(only)
+    def write(self) -> None:
+        """Write what waits. Never raises OSError."""
+        segments = self._waiting.segments()
         new = [segment for segment in segments if segment in self._new]
         for start in range(0, len(new), AT_A_TIME):
             with self._writing:

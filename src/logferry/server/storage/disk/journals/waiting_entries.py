@@ -84,16 +84,20 @@ class WaitingEntries:
         self._broken: set[str] = set(incomplete)  # paths: a number can be that of another segment after a rollback
         self._failures = RepeatLimit(logger)
 
-    def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> set[int]:
-        """Add a recorded group that has changed the segments `rows`; return all that it concerns. Never raises."""
+    def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> None:
+        """Add a recorded group that has changed the segments `rows`. Never raises."""
         with self._lock:
-            places, changed = self._gather(rows, group)
+            places = self._gather(rows, group)
             try:
-                changed |= self._gather_losses(places, group, ledger)
+                self._gather_losses(places, group, ledger)
             except OSError as error:
                 message = "cannot write what is lost of a source into a journal: %s; the ledger has it"
                 self._failures.log(logging.WARNING, "losses", message, printable(cause_of(error, with_path=True)))
-        return changed
+
+    @property
+    def count(self) -> int:
+        """For how many segments something waits."""
+        return len(self._waiting)
 
     @property
     def are_too_many(self) -> bool:
@@ -126,9 +130,8 @@ class WaitingEntries:
             for segment in segments:
                 self._waiting.pop(segment, None)
 
-    def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup) -> tuple[_Places, set[int]]:
-        """Add a group's lines to what waits; return the places of its sources, and the segments that it concerns."""
-        changed = {row.id for row in rows}
+    def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup) -> _Places:
+        """Add a group's lines to what waits; return the places of its sources."""
         for row in rows:
             waiting = self._waiting.get(row.id)
             if waiting:
@@ -141,21 +144,18 @@ class WaitingEntries:
             waiting.extents[source, extent.start] = extent
             if source in group.sources:
                 waiting.sources[source] = group.sources[source]
-        return places, changed
+        return places
 
-    def _gather_losses(self, places: _Places, group: RecordedGroup, ledger: Ledger) -> set[int]:
-        """Add what a group has lost to what waits; return the segments that it concerns. Raises OSError."""
-        changed: set[int] = set()
+    def _gather_losses(self, places: _Places, group: RecordedGroup, ledger: Ledger) -> None:
+        """Add what a group has lost to what waits. Raises OSError."""
         all_lost: list[LossRow | WindowRow] = [*group.losses, *group.windows]
         last_segments = _LastSegments(ledger)
         for source in (*group.moved, *(lost.source for lost in all_lost)):
             if source not in places:
-                places[source] = place = self._last_of(group.row(source), last_segments)
-                changed |= {place.row.id} if place else set()
+                places[source] = self._last_of(group.row(source), last_segments)
         for lost in all_lost:
             if place := places[lost.source]:
                 place.lost.append(lost)
-        return changed
 
     def _last_of(self, row: SourceRow | None, last_segments: "_LastSegments") -> Waiting | None:
         """Return where to note something about a source without new lines: the last segment of its log, if any."""

@@ -2,11 +2,12 @@
 
 Owns the rule how far that is. A source counts as stored up to the first gap in what its extents and losses cover: what
 lies behind a gap may have been lost with the gap, so its client sends it again. A row of several losses hides no gap:
-it counts only if the lines of the extents add up. Nothing is entered that contradicts what the ledger has already. Must
-be used within a transaction; never reads or writes a file of the store, nor keeps all extents of a source in memory.
+it counts only if the lines of the extents add up. What a client has stored again behind a gap may be in two segments:
+of extents that overlap, the ledger gets the first. Must be used within a transaction; never reads or writes a file of
+the store, nor keeps all extents of a source in memory.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from logferry import checksum
@@ -51,6 +52,7 @@ class Entering:
         self._ledger = ledger
         self._named = NamedSources()
         self.sources = 0  # how many the journals have; known once it is finished
+        self.repeated_lines = 0  # of extents that others cover; known once it is finished
 
     def add(self, segment: SegmentRow, journal: Journal) -> None:
         """Enter a piece of what the journal of a segment says; the segment itself is recorded already."""
@@ -74,6 +76,7 @@ class Entering:
     def _settle_all(self) -> Iterator[Gap]:
         for source, origin in self._named.origins():
             known = self._ledger.source(source)
+            self._drop_covered(source)
             new = SourceRow(source, origin.host, origin.path, owner=origin.client)
             row, gap = self._settled(known or new, is_known=known is not None)
             if known:
@@ -82,6 +85,22 @@ class Entering:
                 self._ledger.add_sources([row])
             if self._ledger.drop_extents_after(source, row.committed) or gap:
                 yield gap or Gap(row.path, row.committed, row.committed)
+
+    def _drop_covered(self, source: str) -> None:
+        """Forget the extents of a source that begin before the end of another one: readers go from one to the next."""
+        after = end = 0
+        page: Sequence[ExtentRow] | None = None
+        while page is None or len(page) == _PAGE:
+            page = self._ledger.extents(source, after=after, limit=_PAGE)
+            covered: list[ExtentRow] = []
+            for extent in page:
+                after = extent.start + 1
+                if extent.start < end:
+                    covered.append(extent)
+                else:
+                    end = extent.end
+            self._ledger.drop_extents((source, extent.start) for extent in covered)
+            self.repeated_lines += sum(extent.lines for extent in covered)
 
     def _settled(self, row: SourceRow, *, is_known: bool) -> tuple[SourceRow, Gap | None]:
         begun = State(row.committed, row.lines, row.crc32) if is_known else self._first_state(row.id)

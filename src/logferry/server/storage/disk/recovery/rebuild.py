@@ -149,6 +149,10 @@ class _Rebuild:
                 if gap.end > gap.start
                 else f"{gap.path}: what follows byte {gap.start} is stored again by its client"
             )
+        if repeated := self._entering.repeated_lines:
+            made.remark(
+                f"{repeated} lines are in two segments: their clients stored them again after an earlier rebuild"
+            )
         if self._journals.problem:
             made.remark(f"the journal that new segments share cannot be read: {self._journals.problem}")
         made.sources = self._entering.sources
