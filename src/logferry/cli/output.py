@@ -9,10 +9,13 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Final, TextIO
 
 from logferry.cli.streams import write_if_ready
 from logferry.printable import SHOWN_REASON_CHARS, printable
+
+# Units of sizes, each a thousand times the one before.
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 class _Form:
@@ -70,6 +73,14 @@ def shown_reason(reason: str) -> str:
 def shown_text(text: str, columns: int) -> str:
     """Return a text from outside in a form that is safe to print to stdout, cut to this many columns."""
     return printable(text, max_chars=columns, encoding=_encoding(sys.stdout))
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people, in powers of 1000."""
+    amount, unit = float(size), 0
+    while amount >= 999.5 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.0f} {_UNITS[unit]}" if unit == 0 or amount >= 99.5 else f"{amount:.1f} {_UNITS[unit]}"
 
 
 def as_json(value: object) -> str:

@@ -9,8 +9,8 @@ class FileReport:
 
     `path` is the name that the reader follows, `name` the file's present name ("" if it was deleted). `state` is
     `following`, `held` (renamed or deleted, not acked completely), `parked` (quiet, its descriptor lent to another
-    file) or `unreadable`; `problem` says why, or what failed last. `behind_since` is the Unix time since which the file
-    has had unacked bytes, 0 if it has none.
+    file) or `unreadable`; in a batch run `reading`, `finished` (read and acked) or `unreadable`. `problem` says why, or
+    what failed last. `behind_since` is the Unix time since which the file has had unacked bytes, 0 if it has none.
     """
 
     path: str

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from logferry.cli.dispatch import main
-from logferry.cli.reading.hosts import ago, hosts_as_table, size_text
+from logferry.cli.output import size_text
+from logferry.cli.reading.hosts import ago, hosts_as_table
 from logferry.cli.reading.stats_report import Screen, statistics_as_text
 from logferry.reading.counting.hosts import Host
 from logferry.reading.counting.statistics import By, Row, Statistics

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -289,13 +290,13 @@ def test_files_that_need_attention_come_first_then_by_lag(tmp_path: Path) -> Non
 def test_a_row_says_all_that_is_known_of_a_file(tmp_path: Path) -> None:
     file = FileReport("/a", "/a.1", "cafe", 7, 8, 300, 200, 100, "held", "late", "json", NOW - 3700)
     (row,) = rows(status_as_table(inspected(tmp_path / "state", file, mode="batch")))
-    assert " ".join(row) == "200 1 h 1 min held 300 200 100 json 7:8 cafe /a (now /a.1): late"
+    assert " ".join(row) == "200 1 h 1 min held 300 100 json /a (now /a.1): late"
 
 
 def test_a_name_without_a_file_has_no_numbers(tmp_path: Path) -> None:
     file = FileReport("/a", state="unreadable", problem="waiting for it to appear")
     (row,) = rows(status_as_table(inspected(tmp_path / "state", file)))
-    assert " ".join(row) == "- - unreadable - - - - - - /a: waiting for it to appear"
+    assert " ".join(row) == "- - unreadable - - - /a: waiting for it to appear"
 
 
 def test_of_many_files_the_problems_and_the_twenty_furthest_behind_are_shown(tmp_path: Path) -> None:
@@ -336,14 +337,40 @@ def test_the_first_lines_say_how_the_client_is(tmp_path: Path) -> None:
     counters = Counters(lines_acked=77, lines_filtered=3, redactions=2, bytes_lost=5, bytes_given_up=6)
     more = {"link": link.state, "counters": counters, "lines_per_second": 12.5, "queue_lines": 4}
     found = inspected(tmp_path / "state", held_files=2, held_bytes=900, written_at=NOW - 90, **more)
-    first, second, third = status_as_table(found).splitlines()[:3]
+    first, second, third, fourth, fifth = status_as_table(found).splitlines()[:5]
     assert first.startswith(f"logferry (process {os.getpid()}) has been running since 20")
-    assert second.startswith("server localhost:9000: connected since 20")
-    assert ", exactly once (last failure 20" in second
-    assert third == (
+    assert second == f"mode continuous, state folder {tmp_path / 'state'}"
+    assert third.startswith("server localhost:9000: connected since 20")
+    assert ", exactly once (last failure 20" in third
+    assert fourth == (
         "77 lines acked, 12.5 lines/s, queue 4 lines, held 2 files (900 bytes not acked), filtered 3 lines, "
-        "redacted 2, lost 11 bytes (as of 1 min 30 s ago, when something last changed)"
+        "redacted 2, lost 11 bytes"
     )
+    assert fifth == "as of 1 min 30 s ago, when something last changed"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "head"),
+    [("", "the batch run of process 7 finished 20"), ("not delivered: x", "the batch run of process 7 ended 20")],
+)
+def test_a_batch_run_that_is_over_is_called_finished(tmp_path: Path, outcome: str, head: str) -> None:
+    folder = say(tmp_path / "state", mode="batch", pid=7, ended_at=NOW, outcome=outcome)
+    table = status_as_table(inspect(folder, now=NOW))
+    assert table.startswith(head)
+    assert re.match(r".* \d\d:\d\d:\d\d[+-]\d\d:\d\d$", table.splitlines()[0])
+
+
+def test_everything_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    paths = [f"/var/log/{'long/' * 20}{number}.log" for number in range(3)]
+    files = [dataclasses.replace(file, path=path, name=path) for file, path in zip(many(3), paths, strict=True)]
+    link = ConnectionTracker(clock=lambda: NOW)
+    link.failed("connection refused, and a reason that goes on for as long as anybody likes to read it")
+    found = inspected(tmp_path / "state", *files, mode="batch", link=link.state)
+    table = status_as_table(found, columns=80)
+    folder = str(tmp_path)  # a word that is longer than a line stands alone
+    assert max(len(line) for line in table.splitlines() if folder not in line) <= 80
+    assert [row[-1][-10:] for row in rows(table)] == [path[-10:] for path in paths]
+    assert all("..." in row[-1] for row in rows(table))
 
 
 def test_the_json_has_all_that_the_table_has_and_more(tmp_path: Path, log: Path) -> None:

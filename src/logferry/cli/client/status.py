@@ -1,7 +1,10 @@
 """`logferry status`: reports what a client is doing, from its state folder alone."""
 
+import shutil
+import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from logferry.cli.client.status_report import status_as_json, status_as_table
@@ -32,7 +35,9 @@ def run(words: Sequence[str]) -> int:
     settings = _COMMAND_LINE.start(words)
     folder = state_dir(settings.state_dir)
     status = inspect(folder, now=time.time())
-    print_result(status_as_json(status) if settings.json else status_as_table(status, shows_all=settings.all))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    as_table = partial(status_as_table, shows_all=settings.all, columns=columns)
+    print_result(status_as_json(status) if settings.json else as_table(status))
     if _ACKNOWLEDGE in words:
         acknowledge(folder, number=status.latest_loss, client=status.client)
         status = inspect(folder, now=time.time())

@@ -1,10 +1,14 @@
-"""The findings of `logferry status`: a table for people, JSON for scripts. Makes text only; never prints."""
+"""The findings of `logferry status`: a table for people, JSON for scripts. Makes text only; never prints.
+
+The table fits the width of a terminal; device, inode and source of each file are in the JSON alone.
+"""
 
 import dataclasses
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Final
 
-from logferry.cli.output import as_json, shown, shown_reason, table
+from logferry.cli.output import as_json, shown, shown_reason, size_text, table
 from logferry.client.state.losses_file import KnownLoss, without_files
 from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
 from logferry.client.status.inspect import InspectedFile, Inspection
@@ -16,26 +20,50 @@ from logferry.printable import moment
 _MAX_FILES: Final = 50
 _FURTHEST_BEHIND: Final = 20
 
+# A narrow terminal wraps rows that leave a name less room than this.
+_MIN_NAME_COLUMNS: Final = 16
+
 # Show the latest losses up to this number.
 _MAX_LOSSES: Final = 20
 
 
-def status_as_table(status: Inspection, *, shows_all: bool = False) -> str:
-    """Return the client's state, its problems, and one row per file: those that need attention first, then by lag."""
+def status_as_table(status: Inspection, *, shows_all: bool = False, columns: int | None = None) -> str:
+    """Return the client's state, its problems, and one row per file: those that need attention first, then by lag.
+
+    `columns` is the width of the terminal: sizes are then rounded, lines wrapped, and long names cut at their front.
+    """
     special = sorted((file for file in status.files if _needs_attention(file)), key=_urgency)
     others = sorted((file for file in status.files if not _needs_attention(file)), key=_urgency)
     count = len(others) if shows_all or len(status.files) <= _MAX_FILES else _FURTHEST_BEHIND
-    header = ("lag", "behind", "state", "size", "read", "acked", "format", "device:inode", "source", "file")
-    rows = [_file_row(file) for file in (*special, *others[:count])]
+    header = ("lag", "behind", "state", "size", "acked", "format", "file")
+    rows = [_file_row(file, columns) for file in (*special, *others[:count])]
+    sentences = [
+        *_client_lines(status),
+        *(f"problem: {shown(problem)}" for problem in status.problems),
+        *_losses(status.losses),
+    ]
     return "\n".join(
         [
-            *_client_lines(status),
-            *(f"problem: {shown(problem)}" for problem in status.problems),
-            *_losses(status.losses),
-            *(["", *table([header, *rows])] if rows else []),
+            *(line for sentence in sentences for line in _wrapped(sentence, columns)),
+            *(["", *table([header, *_fitting(rows, header, columns)])] if rows else []),
             *_rest(others[count:]),
         ]
     )
+
+
+def _wrapped(sentence: str, columns: int | None) -> list[str]:
+    if columns is None or len(sentence) <= columns:
+        return [sentence]
+    return wrap(sentence, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _fitting(rows: list[tuple[str, ...]], header: tuple[str, ...], columns: int | None) -> list[tuple[str, ...]]:
+    """Return the rows with the names of files, in the last column, cut at their front so that they fit."""
+    if columns is None:
+        return rows
+    widths = [max(len(row[number]) for row in [header, *rows]) for number in range(len(header) - 1)]
+    room = max(columns - sum(widths) - 2 * len(widths), _MIN_NAME_COLUMNS)
+    return [(*row[:-1], row[-1] if len(row[-1]) <= room else f"...{row[-1][3 - room :]}") for row in rows]
 
 
 def status_as_json(status: Inspection) -> str:
@@ -77,11 +105,6 @@ def _loss(loss: KnownLoss) -> str:
 
 def _client_lines(status: Inspection) -> list[str]:
     client, counters = status.client, status.client.counters
-    if status.is_running:
-        head = f"logferry (process {status.pid}) has been running since {moment(client.started_at)}"
-    else:
-        end = f"ended {moment(client.ended_at)}" if client.ended_at else f"last reported {moment(client.written_at)}"
-        head = f"logferry is not running; process {status.pid} started {moment(client.started_at)}, {end}"
     extras = [
         *([f"held {client.held_files} files ({client.held_bytes} bytes not acked)"] if client.held_files else []),
         *([f"filtered {counters.lines_filtered} lines"] if counters.lines_filtered else []),
@@ -93,11 +116,25 @@ def _client_lines(status: Inspection) -> list[str]:
         f"lost {counters.bytes_lost + counters.bytes_given_up} bytes",
     )
     return [
-        f"{head}; {shown(client.mode)}, state folder {shown(status.folder)}",
+        _head(status),
+        f"mode {shown(client.mode)}, state folder {shown(status.folder)}",
         f"server {shown(client.server)}: {_link(client.link, is_running=status.is_running)}",
         *_servers(client),
-        f"{', '.join(numbers)} (as of {_duration(status.age_seconds)} ago, when something last changed)",
+        ", ".join(numbers),
+        f"as of {_duration(status.age_seconds)} ago, when something last changed",
     ]
+
+
+def _head(status: Inspection) -> str:
+    """Return whether the client is running, and since when or until when."""
+    client = status.client
+    if status.is_running:
+        return f"logferry (process {status.pid}) has been running since {moment(client.started_at)}"
+    if client.mode == "batch" and client.ended_at:
+        how = "ended" if client.outcome else "finished"
+        return f"the batch run of process {status.pid} {how} {moment(client.ended_at)}"
+    end = f"ended {moment(client.ended_at)}" if client.ended_at else f"last reported {moment(client.written_at)}"
+    return f"logferry is not running: process {status.pid} {end}"
 
 
 def _servers(client: ClientReport) -> list[str]:
@@ -123,19 +160,17 @@ def _urgency(file: InspectedFile) -> tuple[bool, int, str]:
     return not file.is_unreadable, -file.lag_bytes, file.report.path
 
 
-def _file_row(file: InspectedFile) -> tuple[str, ...]:
+def _file_row(file: InspectedFile, columns: int | None) -> tuple[str, ...]:
     report = file.report
+    number = str if columns is None else size_text
     name = text_of_name(report.path) + (f" (now {text_of_name(file.other_name)})" if file.other_name else "")
     has_name_only = not report.inode and file.is_unreadable
-    numbers = (str(file.size), str(report.offset), str(report.committed))
     return (
-        str(file.lag_bytes) if not has_name_only else "-",
+        number(file.lag_bytes) if not has_name_only else "-",
         _duration(file.lag_seconds) if file.lag_bytes else "-",
         report.state,
-        *(("-", "-", "-") if has_name_only else numbers),
+        *(("-", "-") if has_name_only else (number(file.size), number(report.committed))),
         report.format or "-",
-        f"{report.device}:{report.inode}" if report.inode else "-",
-        report.source or "-",
         shown(f"{name}: {file.reason}" if file.reason else name),
     )
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any, Final
 
 from logferry.cli.commands import EXIT_OK
-from logferry.cli.output import as_json, print_result, shown, table
+from logferry.cli.output import as_json, print_result, shown, size_text, table
 from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import add_store, data_dir_of, unmatched
 from logferry.cli.reading.stats_report import local_time, utc_time
@@ -20,8 +20,6 @@ _EPILOG: Final = """exit codes: 0 printed; 1 there is no store, or no such host;
 
 How far clients are behind is known to themselves: `logferry status` says it, and the metrics of the server sum it up.
 """
-
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def parser() -> RaisingParser:
@@ -84,14 +82,6 @@ def ago(milliseconds: int) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit} ago"
     return f"{seconds} s ago"
-
-
-def size_text(size: int) -> str:
-    """Return a number of bytes for people, in powers of 1000."""
-    amount, unit = float(size), 0
-    while amount >= 999.5 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1000, unit + 1
-    return f"{amount:.0f} {_UNITS[unit]}" if unit == 0 or amount >= 99.5 else f"{amount:.1f} {_UNITS[unit]}"
 
 
 def hosts_as_json(hosts: Sequence[Host]) -> str:

@@ -184,6 +184,11 @@ class BatchFile(SourceFile):
         self.problem = reason
         self.end = self.offset
 
+    def _state(self) -> str:
+        if self.problem:
+            return "unreadable"
+        return "finished" if self.is_stored else "reading"
+
     def report(self) -> FileReport:
         """Return how far the file is read and acked. Safe in any thread."""
         return FileReport(
@@ -194,7 +199,7 @@ class BatchFile(SourceFile):
             size=self.planned.size if self._content is self._raw else self.seen_size,
             offset=self.offset,
             committed=self.source.committed,
-            state="unreadable" if self.problem else "following",
+            state=self._state(),
             problem=self.problem,
             format=self.rendering.format,
         )
