@@ -23,7 +23,8 @@ build:
 # Starts the server in the background.
 run:
 	$(require_docker)
-	$(COMPOSE) up --detach --build log-server
+	@$(COMPOSE) up --detach --build log-server || { \
+		echo "make run: the server does not run (see above). If its port is in use: make run SERVER_PORT=9100" >&2; exit 1; }
 	@echo "The server is running; 'make logs' follows its log, 'make stop' stops it."
 
 # Ships sample_logs.txt once; starts the server if necessary.
@@ -80,22 +81,22 @@ bench:
 bench-quick:
 	@sh benchmarks/bench.sh --quick --page build/benchmarks.md $(BENCH)
 
-# Follows the server's log.
+# Follows the server's log until Ctrl-C, which is no failure.
 logs:
 	$(require_docker)
-	$(COMPOSE) logs --follow log-server
+	@trap 'exit 0' INT; $(COMPOSE) logs --follow log-server
 
 # Stops the server and the clients and removes their containers; keeps the stored logs.
 stop:
 	$(require_docker)
 	$(COMPOSE) $(EVERYTHING) down --remove-orphans
 
-# Removes the containers, the images and the log files in logs/; keeps the stored logs.
+# Removes the containers, the images and logs/app.log, which `make client` makes; keeps the stored logs.
 clean:
-	rm -f logs/*.log
+	rm -f logs/app.log
 	$(require_docker)
 	$(COMPOSE) $(EVERYTHING) down --rmi local --remove-orphans
-	@echo "Removed the containers, images and log files. The stored logs are kept;"
+	@echo "Removed the containers, the images and logs/app.log. The stored logs are kept;"
 	@echo "'docker compose down --volumes' deletes them for good."
 
 # Runs a server and a client without Docker, ships a file and verifies what arrived.

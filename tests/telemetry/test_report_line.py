@@ -69,12 +69,17 @@ def test_the_reporter_logs_each_interval_and_stops_immediately(caplog: pytest.Lo
     assert len(caplog.messages) == reported
 
 
-def test_a_reporter_that_waits_for_long_stops_without_waiting(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reporter_that_waits_for_long_stops_without_waiting_and_reports_the_rest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO, logger="logferry.telemetry.report_line")
-    reporter = Reporter(Metrics(), interval_s=3600)
+    metrics = Metrics()
+    metrics.add(lines_read=42)
+    reporter = Reporter(metrics, interval_s=3600)
     reporter.start()
     stopper = threading.Thread(target=reporter.stop)
     stopper.start()
     stopper.join(DEADLINE_S)
     assert not stopper.is_alive()
-    assert caplog.messages == []
+    (report,) = caplog.messages
+    assert report.startswith("metrics: read 42 lines")

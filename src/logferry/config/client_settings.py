@@ -215,7 +215,11 @@ class ShipSettings(ConnectionSettings):
     metrics_interval: Annotated[
         float,
         Declaration(
-            duration(0), "0", "log a metrics report this often; 0 = never", Group.RUN, variable="METRICS_INTERVAL"
+            duration(0),
+            "0",
+            "log a metrics report this often, and at the end of the run; 0 = never",
+            Group.RUN,
+            variable="METRICS_INTERVAL",
         ),
     ]
     poll_interval: Annotated[

@@ -41,7 +41,7 @@ def shortcomings(counters: Counters) -> list[str]:
 
 
 class Reporter:
-    """Logs one line about the last interval every `interval_s` seconds, in its own thread."""
+    """Logs one line about the last interval every `interval_s` seconds, in its own thread, and one about the rest."""
 
     def __init__(self, metrics: Metrics, *, interval_s: float) -> None:
         self._metrics = metrics
@@ -57,5 +57,7 @@ class Reporter:
         self._worker.stop()
 
     def _run(self, worker: Worker) -> None:
-        while not worker.wait(self._interval_s):
+        is_over = False
+        while not is_over:
+            is_over = worker.wait(self._interval_s)
             logger.info("metrics: %s", describe(self._metrics.take()))
