@@ -341,7 +341,7 @@ def test_tabs_show_hosts_proof_and_storage(console: Console, source: MemorySourc
     with chromium.page(f"{console.url}?tab=hosts") as page:
         shows(page, "1.2, just now: <the server>")
         found = [row.inner_text() for row in page.query_selector_all("#view-hosts tbody td:nth-child(6)")]
-        assert found[0].startswith("4.0 KiB, since ")
+        assert found[0].startswith("4.1 kB, since ")
         assert found[1:] == ["none", "not known", "not known"]
     with chromium.page(f"{console.url}?tab=proof") as page:
         page.wait_for_selector(".card.good")

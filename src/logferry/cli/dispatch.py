@@ -52,6 +52,16 @@ def main(
     except LogferryError as error:
         _print_problem(str(error), command=command)
         return EXIT_NOT_DELIVERED
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding().lower() == "utf-8":
+            raise
+        encoding = sys.getfilesystemencoding()
+        _print_problem(
+            f"cannot open a file with the name {error.object!r}: in this locale, names are {encoding}; "
+            "LC_ALL=C.UTF-8 (or PYTHONUTF8=1) allows all names",
+            command=command,
+        )
+        return EXIT_NOT_DELIVERED
     except OSError as error:
         from logferry.permissions import advice  # late, as the command
 

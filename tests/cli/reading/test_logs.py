@@ -237,6 +237,23 @@ def test_a_reader_that_has_enough_ends_it_quietly(store: Path) -> None:
     assert done.stderr == ""
 
 
+def test_names_on_the_disk_are_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store_lines(store, "köln-日本", line("m0"))
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "main.py", *words, "--data-dir", str(tmp_path)]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    shown = run("logs")
+    assert "k\\xf6ln-\\u65e5\\u672c" in shown.stdout
+    assert shown.stdout.endswith("m0\n")
+    checked = run("fsck")
+    assert checked.returncode == 1
+    assert "in this locale, names are ascii; LC_ALL=C.UTF-8" in checked.stderr
+
+
 def test_a_pattern_that_takes_for_ever_ends_at_ctrl_c(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         store_lines(store, "a", line("first", clock(2)), line("a" * 5000 + "b", clock(1)))

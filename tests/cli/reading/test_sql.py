@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from logferry.cli.commands import EXIT_INCOMPLETE
 from logferry.cli.dispatch import main
 from logferry.reading.disk.logs import DiskLogs
 from logferry.reading.disk.segments import Piece
@@ -71,6 +72,19 @@ def test_only_the_hosts_that_a_query_names_are_read(data_dir: Path) -> None:
             path.write_bytes(b"")
         assert answers(stored, "select count(*) from logs where host like 'a%' and path = ''") == [(10,)]
         assert stored.looked.unreadable == 0
+
+
+def test_a_segment_that_cannot_be_read_is_in_the_exit_code(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (data_dir / "segments" / "b").rglob("*.ndjson"):
+        path.unlink()
+    assert sql(data_dir, "select count(*), count(level) from logs") == EXIT_INCOMPLETE
+    printed = capsys.readouterr()
+    assert printed.out.endswith("\n20,20\n")
+    assert "some segments could not be read, such as b/" in printed.err
+    for path in (data_dir / "segments" / "a").rglob("*.ndjson"):
+        path.write_bytes(path.read_bytes()[:100])  # one line, and a half
+    assert sql(data_dir, "select count(*), count(level) from logs") == EXIT_INCOMPLETE
+    assert capsys.readouterr().out.endswith("\n11,11\n")
 
 
 def test_a_query_sees_when_lines_were_received(data_dir: Path) -> None:

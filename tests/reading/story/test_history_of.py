@@ -133,7 +133,7 @@ def test_the_command_prints_the_story(data_dir: Path, capsys: pytest.CaptureFixt
     assert main([*words, "order 4"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Stored: 'order 4 paid'")
-    assert lines[-1].startswith("Nothing that was acked is missing. (Checked: 1 stored pieces")
+    assert lines[-1].startswith("Nothing that was acked is missing. (Checked: 1 stored piece,")
     assert main([*words, "order 6"]) == 3
     assert capsys.readouterr().out.startswith("Not stored. Around it: 'order 4 paid'")
     assert main(words) == 2

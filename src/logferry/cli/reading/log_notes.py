@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from logferry.cli.output import size_text
 from logferry.reading.query.found import FoundLine
 from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Lacking, Span, StoredLogs
@@ -17,7 +18,7 @@ def notes_after(
     if not shown or seconds >= _QUIET_S:
         what = "" if shown else "nothing found; "
         files = f"{looked.logs} files" if looked.logs != 1 else "1 file"
-        yield f"{what}looked at {looked.lines:,} lines ({_size(looked.bytes)}) of {files} in {seconds:.1f} s"
+        yield f"{what}looked at {looked.lines:,} lines ({size_text(looked.bytes)}) of {files} in {seconds:.1f} s"
     if looked.unreadable:
         yield f"{looked.unreadable} segments could not be read, such as {looked.problem}; see `logferry fsck`"
     if shown:
@@ -46,11 +47,3 @@ def lacking_in(stored: StoredLogs, selection: Selection, shown: Sequence[FoundLi
 def _files(lacking: Sequence[Lacking]) -> str:
     names = sorted({f"{each.log.host}:{each.log.path}" for each in lacking})
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} other files"
-
-
-def _size(size: int) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024  # type: ignore[assignment]
-    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

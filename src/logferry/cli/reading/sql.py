@@ -9,8 +9,8 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, Final
 
-from logferry.cli.commands import EXIT_OK
-from logferry.cli.output import print_notice, print_result, shown_text, table
+from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
+from logferry.cli.output import print_notice, print_result, shown, shown_text, table
 from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import add_store, data_dir_of
 from logferry.config.units import size
@@ -28,7 +28,7 @@ What a query says of host, path and received_at decides which segments are read.
 nothing but the view, writes nothing, and uses no network.
 
 exit codes: 0 answered; 1 there is no store, DuckDB is not installed, or it cannot answer the query; 2 the command line
-is wrong
+is wrong; 3 some segments could not be read
 """
 
 _OUTPUTS: Final = ("table", "csv", "json")
@@ -65,8 +65,10 @@ def run(words: Sequence[str]) -> int:
         columns, batches = query.rows(text)
         _WRITERS[output](columns, (row for batch in batches for row in batch))
         if stored.looked.unreadable:
-            print_notice(f"{stored.looked.unreadable} segments could not be read: {stored.looked.problem}")
-    return EXIT_OK
+            print_notice(
+                f"some segments could not be read, such as {shown(stored.looked.problem)}; see `logferry fsck`"
+            )
+        return EXIT_INCOMPLETE if stored.looked.unreadable else EXIT_OK
 
 
 def _checked(given: Mapping[str, Any]) -> tuple[str, int, str]:

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Final
 
 from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
-from logferry.cli.output import print_notice, print_result, shown
+from logferry.cli.output import print_notice, print_result, shown, size_text
 from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import (
     add_contents,
@@ -74,7 +74,7 @@ def run(words: Sequence[str]) -> int:
 
 def _looked_at(stored: DiskLogs, lines: int) -> str:
     looked = stored.looked
-    parts = [f"{lines:,} lines counted", f"looked at {looked.bytes / 1e6:,.1f} MB of {looked.logs:,} logs"]
+    parts = [f"{lines:,} lines counted", f"looked at {size_text(looked.bytes)} of {looked.logs:,} logs"]
     if looked.unreadable:
         parts.append(f"{looked.unreadable} segments could not be read: {shown(looked.problem)}")
     return ", ".join(parts)

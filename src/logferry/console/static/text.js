@@ -71,11 +71,11 @@ export const count = (value, one, many = `${one}s`) => `${number(value)} ${value
 
 export function size(bytes) {
   let value = bytes;
-  for (const unit of ["B", "KiB", "MiB", "GiB", "TiB"]) {
-    if (Math.abs(value) < 1000 || unit === "TiB") {
+  for (const unit of ["B", "kB", "MB", "GB", "TB"]) {
+    if (Math.abs(value) < 999.5 || unit === "TB") {
       return `${unit === "B" || value >= 100 ? Math.round(value) : value.toFixed(1)} ${unit}`;
     }
-    value /= 1024;
+    value /= 1000;
   }
   return "";
 }

@@ -12,7 +12,7 @@ from typing import Final
 from logferry.console.source import FileProof, Gap, Proof
 from logferry.reading.disk.ledger import LedgerDoor
 from logferry.reading.disk.listing import Listing, listing_of
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, on_disk
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.ledger.queries.overview import LossNote
 from logferry.server.storage.records import SegmentRow
@@ -83,7 +83,7 @@ def _add(sums: _Sums, row: SegmentRow, checked_at: int, data_dir: Path) -> None:
         return
     sums.lines += row.lines
     sums.bytes += row.bytes
-    if checked_at and (row.state == "closed" or _changed_at(data_dir / FOLDER_NAME / row.path) < checked_at):
+    if checked_at and (row.state == "closed" or _changed_at(data_dir / FOLDER_NAME / on_disk(row.path)) < checked_at):
         sums.checked_bytes += row.bytes
         sums.note_check(checked_at)
 

@@ -36,7 +36,7 @@ from logferry.reading.stored import (
     standard_chunk,
 )
 from logferry.server.storage.disk.files.segment_forms import SUFFIXES
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, on_disk
 from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
 
@@ -211,7 +211,7 @@ class DiskLogs:
 
     def _last_change(self, row: SegmentRow) -> int | None:
         try:
-            path = f"{self._segments}/{row.path}{SUFFIXES[row.compression]}"
+            path = f"{self._segments}/{on_disk(row.path)}{SUFFIXES[row.compression]}"
             changed = -(-os.stat(path).st_mtime_ns // 1_000_000)
         except OSError:
             return day_of(row.path).last

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from logferry.errors import cause_of
 from logferry.reading.stored import MAX_LINE_BYTES, ChunkBytes, Looked, MayMatch, Received, Span
 from logferry.server.storage.disk.content.segment_bytes import AnyForm, any_form, blocks
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, segment_name
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, on_disk, segment_name
 from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry
 from logferry.server.storage.records import SegmentRow
 
@@ -184,8 +184,11 @@ class SegmentReader:
             size = 0
 
     def bytes_at(self, row: SegmentRow, position: int, size: int) -> bytes:
-        """Return some bytes of a segment; fewer if they are not there."""
-        return self._read(row, position, size) or b""
+        """Return some bytes of a segment; fewer if they are not there, which is noted unless it is deleted."""
+        data = self._read(row, position, size)
+        if data is not None and len(data) < size:
+            self._note(row, "its bytes are not those that were stored")
+        return data or b""
 
     def _count(self, row: SegmentRow, size: int) -> None:
         self._looked.bytes += size
@@ -222,7 +225,7 @@ class SegmentReader:
         if content is None:
             if len(self._open) >= _MAX_OPEN:
                 self._open.popitem(last=False)[1].close()
-            content = self._open[row.path] = any_form(self._root / row.path, row.compression)
+            content = self._open[row.path] = any_form(self._root / on_disk(row.path), row.compression)
         else:
             self._open.move_to_end(row.path)
         for other in islice(self._open.values(), max(0, len(self._open) - _MAX_KEEPING)):

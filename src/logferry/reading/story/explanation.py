@@ -117,7 +117,8 @@ def _conclusion(history: History) -> Iterator[str]:
     for unchecked in checked.unchecked:
         yield f"Not checked: {printable(unchecked, max_chars=_REASON_CHARS)}."
     if _is_complete(checked, history):
-        size = f"{checked.extents:,} stored pieces, {checked.bytes:,} bytes"
+        pieces = "piece" if checked.extents == 1 else "pieces"
+        size = f"{checked.extents:,} stored {pieces}, {checked.bytes:,} bytes"
         yield f"Nothing that was acked is missing. (Checked: {size}.)"
 
 

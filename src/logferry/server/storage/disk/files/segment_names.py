@@ -3,6 +3,7 @@
 Only names: never reads or writes a file.
 """
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,11 @@ _is_segment_path: Final = re.compile(rf"{_FOLDER}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}
 def is_segment_path(path: str) -> bool:
     """Whether a path below `segments` is one that a store gives to a segment: it leads out of no folder."""
     return _is_segment_path(path) is not None
+
+
+def on_disk(path: str) -> str:
+    """Return a path below `segments` as this process must write it: on the disk it is UTF-8, whatever the locale is."""
+    return os.fsdecode(path.encode())
 
 
 def is_log_folder(folder: str) -> bool:
