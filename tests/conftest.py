@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from logferry.client.delivery import engine as shipper
-from logferry.client.delivery.retry import Backoff
+from logferry.client.delivery.engine import engine as shipper
+from logferry.client.delivery.servers.retry import Backoff
 from logferry.telemetry.log_limits import FloodGuard
 from tests.support.nats_servers import NatsCluster, binary_or_skip, running_nodes
 from tests.support.running import RawClient, RunningServer, running_server
@@ -89,7 +89,7 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 @pytest.fixture
 def one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> int:
     """Let a window hold one batch, of ten lines; return that number."""
-    monkeypatch.setattr("logferry.client.delivery.engine.WINDOW_BYTES", 1)
+    monkeypatch.setattr("logferry.client.delivery.engine.engine.WINDOW_BYTES", 1)
     monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 10 * len(log_line(10_000)))
     return 10
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.batches import RenderingProducer
-from logferry.client.delivery.engine import DeliveryEngine
-from logferry.client.delivery.retry import Backoff
+from logferry.client.delivery.batches.batches import RenderingProducer
+from logferry.client.delivery.engine.engine import DeliveryEngine
+from logferry.client.delivery.servers.retry import Backoff
 from logferry.client.readers.batch import BatchReader
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.protocol.features import POSITIONS

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.retry import Backoff
+from logferry.client.delivery.servers.retry import Backoff
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.server.storage.disk.integrity.source_report import report
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy
@@ -54,7 +54,9 @@ def test_every_line_is_stored_once_when_200_acks_in_a_row_are_lost(
     one_batch_at_a_time: int,
     way: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr("logferry.client.delivery.engine.Backoff", lambda **_: Backoff(first_s=0.001, ceiling_s=0.001))
+    monkeypatch.setattr(
+        "logferry.client.delivery.engine.engine.Backoff", lambda **_: Backoff(first_s=0.001, ceiling_s=0.001)
+    )
     lines = range(10_000, 10_000 + 200 * one_batch_at_a_time)
     log = append(tmp_path / "app.log", lines)
     with chaos_proxy(server.port) as proxy:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery import reconciliation
+from logferry.client.delivery.positions import reconciliation
 from logferry.client.finding import listing
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient

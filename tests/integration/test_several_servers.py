@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from logferry.cli.dispatch import main
-from logferry.client.delivery import server_choice
+from logferry.client.delivery.servers import server_choice
 from logferry.client.proof.several_reports import asking_all
 from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.engine.engine import DeliveryEngine
 from logferry.client.delivery.outputs.auto import AutoEstablish
 from logferry.client.delivery.outputs.server_output import ServerOutput
-from logferry.client.delivery.resume import StoredRanges
-from logferry.client.delivery.retry import Backoff
+from logferry.client.delivery.positions.resume import StoredRanges
+from logferry.client.delivery.servers.retry import Backoff
 from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.readiness import Readiness, Wait
 from logferry.client.net.steps import Steps

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from logferry.client.delivery.batches import BatchProducer
-from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.batches.batches import BatchProducer
+from logferry.client.delivery.engine.engine import DeliveryEngine
 from logferry.client.delivery.outputs.selection import output_for, stored_extents
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.wakeup import StopSignal

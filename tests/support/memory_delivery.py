@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from logferry.client.delivery.batches import Claim, RenderedRange
-from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.batches.batches import Claim, RenderedRange
+from logferry.client.delivery.engine.engine import DeliveryEngine
 from logferry.client.delivery.output import (
     BatchRejected,
     Connected,
@@ -23,8 +23,8 @@ from logferry.client.delivery.output import (
     Stalled,
     Stored,
 )
-from logferry.client.delivery.resume import StoredRanges
-from logferry.client.delivery.retry import Backoff, ReconnectGate
+from logferry.client.delivery.positions.resume import StoredRanges
+from logferry.client.delivery.servers.retry import Backoff, ReconnectGate
 from logferry.client.net.readiness import Readiness, Wait
 from logferry.client.readers.rerender import do_nothing
 from logferry.config import ShipSettings

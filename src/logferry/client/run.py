@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from logferry.client.delivery.batches import RenderingProducer
-from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.batches.batches import RenderingProducer
+from logferry.client.delivery.engine.engine import DeliveryEngine
 from logferry.client.delivery.output import Output
 from logferry.client.delivery.outputs.selection import output_for, output_for_several, stored_extents
-from logferry.client.delivery.server_choice import Reason
-from logferry.client.delivery.servers import Servers
+from logferry.client.delivery.servers.server_choice import Reason
+from logferry.client.delivery.servers.servers import Servers
 from logferry.client.finding.fifos import only_fifo, open_fifo
 from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.endpoint import Endpoint
@@ -219,7 +219,7 @@ def _ship(
 def _producer(settings: ShipSettings, reader: Reader, known_losses: KnownLosses, metrics: Metrics) -> RenderingProducer:
     limits: list[int] = []
     if settings.resilient:
-        from logferry.client.delivery import prefetch
+        from logferry.client.delivery.batches import prefetch
 
         limits.append(prefetch.max_batch_lines(settings.buffer_size))
     if settings.max_bytes_per_second:

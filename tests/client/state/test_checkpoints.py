@@ -196,7 +196,7 @@ def test_a_checkpoint_is_never_ahead_of_an_ack(
     monkeypatch.setattr(checkpoint_module, "SAVE_INTERVAL_S", 0.0)
     monkeypatch.setattr(checkpoint_module, "_SAVE_SHARE", 1.0)
     monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 4000)
-    monkeypatch.setattr("logferry.client.delivery.engine.WINDOW_BYTES", 1)  # one batch at a time
+    monkeypatch.setattr("logferry.client.delivery.engine.engine.WINDOW_BYTES", 1)  # one batch at a time
     ahead: list[tuple[int, int]] = []
     saves: list[int] = []
     longer = len(numbered_line(0)) - len(log_line(0))

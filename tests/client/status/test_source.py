@@ -12,7 +12,7 @@ import pytest
 
 from logferry.cli.client.ship import ship_and_summarise
 from logferry.cli.client.status_report import status_as_json
-from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.engine.engine import DeliveryEngine
 from logferry.client.delivery.output import Guarantee
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.inspect import inspect

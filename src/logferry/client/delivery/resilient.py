@@ -6,14 +6,14 @@ delivery is the engine alone.
 
 from collections.abc import Callable
 
-from logferry.client.delivery.batches import RenderingProducer
-from logferry.client.delivery.engine import DeliveryEngine
-from logferry.client.delivery.observer import ConnectionObserver
+from logferry.client.delivery.accounts.progress import DeliveryProgress
+from logferry.client.delivery.batches.batches import RenderingProducer
+from logferry.client.delivery.batches.prefetch import PrefetchingProducer
+from logferry.client.delivery.engine.engine import DeliveryEngine
 from logferry.client.delivery.output import Output
-from logferry.client.delivery.prefetch import PrefetchingProducer
-from logferry.client.delivery.progress import DeliveryProgress
-from logferry.client.delivery.resume import StoredExtents
-from logferry.client.delivery.servers import Servers
+from logferry.client.delivery.positions.resume import StoredExtents
+from logferry.client.delivery.servers.observer import ConnectionObserver
+from logferry.client.delivery.servers.servers import Servers
 from logferry.client.net.health import Health, HealthMonitor, probe_any
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal

@@ -12,8 +12,8 @@ from typing import Final
 from logferry.client.delivery.output import Output
 from logferry.client.delivery.outputs.establish import Dial, Establish, KnownServers
 from logferry.client.delivery.outputs.server_output import ServerOutput
-from logferry.client.delivery.resume import StoredRanges
-from logferry.client.delivery.server_choice import ServerChoice
+from logferry.client.delivery.positions.resume import StoredRanges
+from logferry.client.delivery.servers.server_choice import ServerChoice
 from logferry.client.net.connect import dial
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.readiness import Wait

@@ -9,8 +9,8 @@ from typing import Final
 
 from logferry.client.delivery.output import Connected, Disconnected, OutputEvent, Stalled, Withheld
 from logferry.client.delivery.outputs.server_output import ServerOutput
-from logferry.client.delivery.resume import StartOver
-from logferry.client.delivery.server_choice import ServerChoice
+from logferry.client.delivery.positions.resume import StartOver
+from logferry.client.delivery.servers.server_choice import ServerChoice
 from logferry.client.net.readiness import Readiness
 from logferry.client.net.steps import Steps, Task
 from logferry.errors import DeliveryError, ServerFull

@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Final
 
-from logferry.client.delivery.batches import BatchProducer, RenderedRange
+from logferry.client.delivery.accounts.progress import DeliveryProgress
+from logferry.client.delivery.accounts.window import Window
+from logferry.client.delivery.batches.batches import BatchProducer, RenderedRange
 from logferry.client.delivery.output import Connected, Located, Output, SourceAt
-from logferry.client.delivery.progress import DeliveryProgress
-from logferry.client.delivery.resume import read_again
-from logferry.client.delivery.takeover import Stores
-from logferry.client.delivery.unwanted import not_wanted_until
-from logferry.client.delivery.window import Window
+from logferry.client.delivery.positions.resume import read_again
+from logferry.client.delivery.positions.takeover import Stores
+from logferry.client.delivery.positions.unwanted import not_wanted_until
 from logferry.errors import QuestionRefused
 from logferry.model.source import Acked, Source
 from logferry.printable import printable

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from logferry.client.delivery.observer import ConnectionObserver
-from logferry.client.delivery.retry import ReconnectGate
+from logferry.client.delivery.servers.observer import ConnectionObserver
+from logferry.client.delivery.servers.retry import ReconnectGate
 from logferry.printable import SHOWN_REASON_CHARS, moment, printable
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.batches import Claim, Gap, RenderedRange, RenderingProducer
+from logferry.client.delivery.batches.batches import Claim, Gap, RenderedRange, RenderingProducer
 from logferry.client.delivery.output import BatchRejected
-from logferry.client.delivery.resume import StoredRanges, between
+from logferry.client.delivery.positions.resume import StoredRanges, between
 from logferry.client.readers.batch import BatchReader
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned

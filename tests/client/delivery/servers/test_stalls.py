@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from logferry.client.delivery.output import Guarantee, Withheld
-from logferry.client.delivery.stalls import UNACKED_S
+from logferry.client.delivery.servers.stalls import UNACKED_S
 from logferry.config import ShipSettings
 from logferry.model.source import Source
 from tests.support.memory_delivery import STALL_S, MemoryOutput, Run, answer_all, answer_nothing

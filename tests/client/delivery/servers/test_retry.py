@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.delivery.retry import Attempts, Backoff
+from logferry.client.delivery.servers.retry import Attempts, Backoff
 from logferry.errors import DeliveryError, NotALogServer, NotAuthorised, Unreachable
 from tests.support.shipping import ship_settings
 
@@ -28,7 +28,7 @@ def test_the_jitter_is_really_random_and_within_its_bounds() -> None:
 def test_an_outage_fills_no_log_and_its_end_says_how_often_it_was_tried(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="logferry.client.delivery.retry")
+    caplog.set_level(logging.INFO, logger="logferry.client.delivery.servers.retry")
     attempts = Attempts(ship_settings(tmp_path / "app.log", 9000, mode="continuous"), Backoff())
     for _ in range(100):
         attempts.failed(Unreachable("cannot connect to h\x1b: Connection refused"), "0 lines")
@@ -51,7 +51,7 @@ def test_an_outage_fills_no_log_and_its_end_says_how_often_it_was_tried(
 def test_the_end_of_a_trouble_says_which_trouble_is_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, error: DeliveryError, end: str
 ) -> None:
-    caplog.set_level(logging.INFO, logger="logferry.client.delivery.retry")
+    caplog.set_level(logging.INFO, logger="logferry.client.delivery.servers.retry")
     attempts = Attempts(ship_settings(tmp_path / "app.log", 9000, mode="continuous"), Backoff())
     for _ in range(9):
         attempts.failed(error, "0 lines")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.delivery.batches import Claim, RenderedRange
+from logferry.client.delivery.batches.batches import Claim, RenderedRange
 from logferry.client.readers.rerender import do_nothing
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.batch import Batch

@@ -4,9 +4,9 @@ from typing import cast
 
 import pytest
 
-from logferry.client.delivery.batches import BatchProducer
-from logferry.client.delivery.refusals import Refusals
-from logferry.client.delivery.window import Window
+from logferry.client.delivery.accounts.window import Window
+from logferry.client.delivery.batches.batches import BatchProducer
+from logferry.client.delivery.engine.refusals import Refusals
 from logferry.client.state.known_losses import KnownLosses
 from logferry.model.batch import Batch
 from logferry.model.source import Source

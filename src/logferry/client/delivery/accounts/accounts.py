@@ -6,10 +6,10 @@ never decide what is sent: the engine does.
 
 from collections.abc import Callable
 
+from logferry.client.delivery.accounts.progress import DeliveryProgress
+from logferry.client.delivery.accounts.window import Window, advance_checkpoint
 from logferry.client.delivery.output import Connected, Guarantee, Sent
-from logferry.client.delivery.progress import DeliveryProgress
-from logferry.client.delivery.retry import Attempts
-from logferry.client.delivery.window import Window, advance_checkpoint
+from logferry.client.delivery.servers.retry import Attempts
 from logferry.client.state.known_losses import KnownLosses
 from logferry.model.batch import Batch
 from logferry.telemetry.metrics import Metrics

@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from logferry import __version__
-from logferry.client.delivery.accounts import Accounts
-from logferry.client.delivery.balance import balance
-from logferry.client.delivery.batches import BatchProducer
-from logferry.client.delivery.idle_connection import IdleConnection
-from logferry.client.delivery.observer import ConnectionObserver, NullObserver
-from logferry.client.delivery.outgoing import OutgoingBatches
+from logferry.client.delivery.accounts.accounts import Accounts
+from logferry.client.delivery.accounts.balance import balance
+from logferry.client.delivery.accounts.progress import DeliveryProgress
+from logferry.client.delivery.accounts.window import Window, note_given_up, note_rendering
+from logferry.client.delivery.batches.batches import BatchProducer
+from logferry.client.delivery.engine.outgoing import OutgoingBatches
+from logferry.client.delivery.engine.refusals import Refusals
+from logferry.client.delivery.engine.waiting import EngineWait
 from logferry.client.delivery.output import (
     BatchRejected,
     Connected,
@@ -38,17 +40,15 @@ from logferry.client.delivery.output import (
     Stored,
     Withheld,
 )
-from logferry.client.delivery.positions import SourcePositions
-from logferry.client.delivery.progress import DeliveryProgress
-from logferry.client.delivery.reconciliation import Reconciliation
-from logferry.client.delivery.refusals import Refusals
-from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
-from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
-from logferry.client.delivery.server_choice import ServerChoice
-from logferry.client.delivery.stalls import StallWatch
-from logferry.client.delivery.status_pings import StatusPings
-from logferry.client.delivery.waiting import EngineWait
-from logferry.client.delivery.window import Window, note_given_up, note_rendering
+from logferry.client.delivery.positions.positions import SourcePositions
+from logferry.client.delivery.positions.reconciliation import Reconciliation
+from logferry.client.delivery.positions.resume import SourceResumption, StartOver, StoredExtents
+from logferry.client.delivery.servers.idle_connection import IdleConnection
+from logferry.client.delivery.servers.observer import ConnectionObserver, NullObserver
+from logferry.client.delivery.servers.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
+from logferry.client.delivery.servers.server_choice import ServerChoice
+from logferry.client.delivery.servers.stalls import StallWatch
+from logferry.client.delivery.servers.status_pings import StatusPings
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from logferry.client.delivery.retry import Backoff
+from logferry.client.delivery.servers.retry import Backoff
 from logferry.errors import (
     DeliveryError,
     NotAuthorised,

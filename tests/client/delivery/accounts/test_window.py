@@ -3,8 +3,8 @@
 import time
 import zlib
 
-from logferry.client.delivery.engine import WINDOW_BYTES
-from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
+from logferry.client.delivery.accounts.window import Window, advance_checkpoint, note_rendering
+from logferry.client.delivery.engine.engine import WINDOW_BYTES
 from logferry.model.batch import Batch
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source

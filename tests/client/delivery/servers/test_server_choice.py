@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from logferry.client.delivery.retry import Backoff
-from logferry.client.delivery.server_choice import Reason, ServerChoice, in_order, reason_of
+from logferry.client.delivery.servers.retry import Backoff
+from logferry.client.delivery.servers.server_choice import Reason, ServerChoice, in_order, reason_of
 from logferry.errors import (
     DeliveryError,
     NotALogServer,

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.accounts.window import Window
+from logferry.client.delivery.batches.batches import BatchProducer
 from logferry.client.delivery.output import BatchRejected
-from logferry.client.delivery.resume import StartOver, read_again
-from logferry.client.delivery.window import Window
+from logferry.client.delivery.positions.resume import StartOver, read_again
 from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import ProtocolError
 from logferry.model.batch import Batch

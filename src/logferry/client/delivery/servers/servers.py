@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from logferry.client.delivery.retry import Backoff
-from logferry.client.delivery.server_choice import Reason, ServerChoice, in_order
+from logferry.client.delivery.servers.retry import Backoff
+from logferry.client.delivery.servers.server_choice import Reason, ServerChoice, in_order
 from logferry.client.net.endpoint import Endpoint
 from logferry.config import ShipSettings
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from logferry.client.delivery.output import SourceAt
-from logferry.client.delivery.unwanted import not_wanted_until
+from logferry.client.delivery.positions.unwanted import not_wanted_until
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.elsewhere import stored_elsewhere

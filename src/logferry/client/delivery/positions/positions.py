@@ -7,14 +7,14 @@ Must never read a file, nor send anything.
 
 from collections.abc import Sequence
 
-from logferry.client.delivery.accounts import Accounts
-from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.accounts.accounts import Accounts
+from logferry.client.delivery.accounts.progress import DeliveryProgress
+from logferry.client.delivery.accounts.window import Window
+from logferry.client.delivery.batches.batches import BatchProducer
 from logferry.client.delivery.output import Connected, Guarantee, OutputLimits, SourceAt, SourceRefused
-from logferry.client.delivery.progress import DeliveryProgress
-from logferry.client.delivery.resume import SourceResumption, read_again
-from logferry.client.delivery.takeover import Stores
-from logferry.client.delivery.unwanted import not_wanted_until
-from logferry.client.delivery.window import Window
+from logferry.client.delivery.positions.resume import SourceResumption, read_again
+from logferry.client.delivery.positions.takeover import Stores
+from logferry.client.delivery.positions.unwanted import not_wanted_until
 from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source

@@ -1,7 +1,7 @@
 """When a client says how it is."""
 
 from logferry.client.delivery.output import Connected, Guarantee, OutputLimits
-from logferry.client.delivery.status_pings import INTERVAL_S, StatusPings
+from logferry.client.delivery.servers.status_pings import INTERVAL_S, StatusPings
 from logferry.protocol.delivery_requests import ClientState
 from logferry.protocol.features import STATUS
 from tests.support.memory_delivery import MemoryOutput, Time

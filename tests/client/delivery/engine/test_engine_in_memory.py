@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery import engine
+from logferry.client.delivery.engine import engine
 from logferry.client.delivery.output import (
     BatchRejected,
     Guarantee,
@@ -17,7 +17,7 @@ from logferry.client.delivery.output import (
     OutputLimits,
     Stored,
 )
-from logferry.client.delivery.resume import StoredRanges
+from logferry.client.delivery.positions.resume import StoredRanges
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.model.batch import Batch

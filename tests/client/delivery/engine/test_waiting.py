@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.batches import RenderingProducer
-from logferry.client.delivery.engine import WINDOW_BYTES
-from logferry.client.delivery.waiting import EngineWait
+from logferry.client.delivery.batches.batches import RenderingProducer
+from logferry.client.delivery.engine.engine import WINDOW_BYTES
+from logferry.client.delivery.engine.waiting import EngineWait
 from logferry.client.net.poller import PAUSE_S
 from logferry.client.net.readiness import READ
 from logferry.client.net.wakeup import StopSignal, Wakeup

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from logferry.client.delivery.output import Guarantee, Located
-from logferry.client.delivery.reconciliation import PAGE_INTERVAL_S, PAGE_SOURCES
+from logferry.client.delivery.positions.reconciliation import PAGE_INTERVAL_S, PAGE_SOURCES
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.model.source import Source

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from logferry.client.delivery.batches import BatchProducer, Claim, Gap, RenderedRange
+from logferry.client.delivery.accounts.window import Window
+from logferry.client.delivery.batches.batches import BatchProducer, Claim, Gap, RenderedRange
 from logferry.client.delivery.output import SourceAt
-from logferry.client.delivery.takeover import Stores
-from logferry.client.delivery.unwanted import not_wanted_until
-from logferry.client.delivery.window import Window
+from logferry.client.delivery.positions.takeover import Stores
+from logferry.client.delivery.positions.unwanted import not_wanted_until
 from logferry.client.net.readiness import Wait
 from logferry.errors import DeliveryError, ProtocolError
 from logferry.model.batch import Batch

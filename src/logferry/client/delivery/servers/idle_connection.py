@@ -7,7 +7,7 @@ with what the server has (reconciliation.py). Owns that time only; must never co
 import math
 from typing import Final
 
-from logferry.client.delivery.retry import Backoff
+from logferry.client.delivery.servers.retry import Backoff
 
 # A connection that lasts shorter than this counts as a failure for the pause before the next one.
 _SHORT_S: Final = 10.0

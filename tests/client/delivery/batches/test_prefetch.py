@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from logferry.client.delivery import resilient as resilient_module
-from logferry.client.delivery.batch_queue import BatchQueue
-from logferry.client.delivery.batches import RenderingProducer
-from logferry.client.delivery.prefetch import PrefetchingProducer, max_batch_lines
+from logferry.client.delivery.batches.batch_queue import BatchQueue
+from logferry.client.delivery.batches.batches import RenderingProducer
+from logferry.client.delivery.batches.prefetch import PrefetchingProducer, max_batch_lines
 from logferry.client.net.poller import PAUSE_S
 from logferry.client.net.wakeup import Wakeup
 from logferry.errors import DeliveryAbandoned
@@ -68,7 +68,7 @@ def test_the_queue_is_bounded_in_bytes(wakeup: Wakeup) -> None:
 
 
 def test_the_queue_is_bounded_in_batches_that_have_no_lines(wakeup: Wakeup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.client.delivery.batch_queue._MAX_BATCHES", 3)
+    monkeypatch.setattr("logferry.client.delivery.batches.batch_queue._MAX_BATCHES", 3)
     queue = BatchQueue(max_lines=10, not_empty=wakeup)
     assert [queue.try_put(batch(0), timeout_s=0) for _ in range(4)] == [True, True, True, False]
 

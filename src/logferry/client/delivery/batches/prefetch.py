@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from logferry.client.delivery.batch_queue import BatchQueue
-from logferry.client.delivery.batches import Claim, RenderedRange, RenderingProducer
+from logferry.client.delivery.batches.batch_queue import BatchQueue
+from logferry.client.delivery.batches.batches import Claim, RenderedRange, RenderingProducer
 from logferry.client.net.poller import Poller
 from logferry.client.net.readiness import READ
 from logferry.client.net.wakeup import Wakeup

@@ -6,7 +6,7 @@ code 0: the counter `lines_unaccounted` is a shortcoming.
 
 import logging
 
-from logferry.client.delivery.window import Window
+from logferry.client.delivery.accounts.window import Window
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)

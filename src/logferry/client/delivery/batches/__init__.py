@@ -1,0 +1,1 @@
+"""Where batches come from: read, rendered, and prefetched by a second thread."""

@@ -1,0 +1,1 @@
+"""How far each source is on a server, and in its store: resuming, reconciling, and taking over from another one."""
