@@ -125,7 +125,7 @@ FLOORS: Final = {
     ),
     "console.api": ("openapi", "routes", "answers", "lines", "parameters", "words"),
     "console.queries": ("queries", "feed"),
-    "console.stored": ("stored_source", "isolated", "searches", "counting", "wanted", "proving", "usage"),
+    "console.stored": ("stored_source", "isolated", "searches", "bookmarks", "counting", "wanted", "proving", "usage"),
     "rendering": (
         *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),
         *("container_objects", "container_events", "json_objects", "multiline", "partial_lines", "filters"),

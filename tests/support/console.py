@@ -23,6 +23,7 @@ from logferry.console.source import (
     Counts,
     FileInfo,
     FileProof,
+    Followed,
     Gap,
     HostInfo,
     Line,
@@ -128,20 +129,23 @@ class MemorySource:
         """See Source."""
         return self._line(place).content
 
-    def follow(self, query: Query, *, stop: Stop) -> Iterator[Line | None]:
-        """See Source."""
-        seen = len(self.lines)
+    def follow(self, query: Query, *, after: str, stop: Stop) -> Iterator[Followed]:
+        """See Source. A bookmark is the number of lines that were seen."""
+        if after and not after.isdecimal():
+            raise UnknownPlace
+        seen = int(after) if after else len(self.lines)
         self.running += 1
         try:
+            yield Followed(None, str(seen))
             while True:
                 stop.check()
                 if seen == len(self.lines):
+                    yield Followed(None, str(seen))
                     stop.wait(0.01)
-                    yield None
                 while seen < len(self.lines):
                     seen += 1
                     if matches(query, line := self.lines[seen - 1]):
-                        yield line
+                        yield Followed(line, str(seen))
         finally:
             self.running -= 1
 
@@ -240,7 +244,9 @@ class Console:
         return status, error["message"]
 
     @contextmanager
-    def stream(self, path: str, *, receive_buffer: int = 0, **parameters: object) -> Iterator[http.client.HTTPResponse]:
+    def stream(
+        self, path: str, headers: Mapping[str, str] | None = None, /, *, receive_buffer: int = 0, **parameters: object
+    ) -> Iterator[http.client.HTTPResponse]:
         """Give an answer whose body is read by the test; its connection is closed at the end."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE_S)
         with contextlib.closing(connection):
@@ -250,7 +256,9 @@ class Console:
                 connection.sock.settimeout(DEADLINE_S)
                 connection.sock.connect((self.host, self.port))
             connection.request(
-                "GET", f"/api/v1{path}?{urlencode(parameters)}", headers={"Accept": "application/x-ndjson"}
+                "GET",
+                f"/api/v1{path}?{urlencode(parameters)}",
+                headers={"Accept": "application/x-ndjson", **(headers or {})},
             )
             answer = connection.getresponse()
             with contextlib.closing(answer):

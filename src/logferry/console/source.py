@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 
 class Stopped(Exception):
@@ -222,6 +222,13 @@ class Storage:
     next_deletions: Sequence[Mapping[str, object]]
 
 
+class Followed(NamedTuple):
+    """A line that has come; None if nothing has. `bookmark` is where to go on later, "" if nobody can say that."""
+
+    line: Line | None
+    bookmark: str
+
+
 class Source(Protocol):
     """Where lines come from. Every function may raise OSError or StoreError.
 
@@ -253,8 +260,13 @@ class Source(Protocol):
     def raw(self, place: str, *, stop: Stop) -> bytes:
         """Return the stored bytes of a line. Raises UnknownPlace."""
 
-    def follow(self, query: Query, *, stop: Stop) -> Iterator[Line | None]:
-        """Yield lines as they are stored from now on; None at least once a second, when there is nothing new."""
+    def follow(self, query: Query, *, after: str, stop: Stop) -> Iterator[Followed]:
+        """Yield lines as they are stored from now on, or after a bookmark that an earlier `follow` has given.
+
+        The first one has no line, and says that it has begun: no line that is stored from then on is left out. One
+        without a line comes again whenever there is nothing new, at least once a second. Raises UnknownPlace if the
+        bookmark is of another store, or of a query with other hosts or files.
+        """
 
     def proof(self) -> Proof:
         """Return what is known of the completeness of every file."""

@@ -5,7 +5,7 @@ and is hostile: `logferry.printable` before it is shown. Never shows a line that
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from logferry.errors import LogferryError
@@ -162,6 +162,18 @@ class Lacking(NamedTuple):
     reason: str
 
 
+class Bookmark(NamedTuple):
+    """How far the logs of a store were shown, for somebody who goes on there later.
+
+    All of the segments up to the number `last` was shown, but for those in `rest`, by their numbers: of them, what is
+    before a byte. `check` recognises a store whose segments have other numbers.
+    """
+
+    last: int
+    check: int
+    rest: Mapping[int, int]
+
+
 class Changes(Protocol):
     """What is committed from a moment on. Used by one thread."""
 
@@ -171,6 +183,12 @@ class Changes(Protocol):
         Cheap when nothing has changed: callers ask several times a second. Raises OSError and StoreError if the store
         cannot be read now; later calls go on where this one has ended.
         """
+
+    def bookmark(self, wanted: Callable[[Log], bool]) -> Bookmark:
+        """Return one behind all that was yielded of the wanted logs."""
+
+    def number_of(self, segment: str) -> int:
+        """Return the number, for bookmarks, of a segment that has had chunks since the last look."""
 
 
 class StoredLogs(Protocol):
@@ -216,5 +234,5 @@ class StoredLogs(Protocol):
     def lacking(self, logs: Sequence[Log], span: Span) -> Sequence[Lacking]:
         """Return what is known to be lacking of logs in a span, in the order of time, at most 1000."""
 
-    def changes(self) -> Changes:
-        """Return what comes after that which this object shows."""
+    def changes(self, after: Bookmark | None = None) -> Changes:
+        """Return what comes after that which this object shows, or after a bookmark. Raises UnknownPlace."""

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ import pytest
 pytest.importorskip("starlette", reason="the extra logferry[console] is not installed")
 
 from logferry.cli.dispatch import main
+from logferry.cli.reading.remote import Console as RemoteConsole
 from logferry.console.queries.queries import Limits
+from logferry.console.source import Followed, Query, Stop, UnknownPlace
+from logferry.reading.query.selection import Selection
 from tests.support.console import Console, MemorySource, running_console
-from tests.support.running import DEADLINE_S
+from tests.support.running import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "a" * 40
@@ -105,3 +109,56 @@ def test_following_a_console_shows_each_line_once(source: MemorySource, where: t
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=DEADLINE_S) == (b"", b"")
     assert process.returncode == 0
+
+
+def test_following_a_console_goes_on_behind_the_last_line_when_the_connection_ends(source: MemorySource) -> None:
+    class Ending(MemorySource):
+        """A source whose tails end after each second line."""
+
+        def follow(self, query: Query, *, after: str, stop: Stop) -> Iterator[Followed]:
+            lines = 0
+            for each in super().follow(query, after=after, stop=stop):
+                yield each
+                lines += each.line is not None
+                if lines == 2:
+                    return
+
+    ending = Ending(source.lines)
+    with running_console(ending) as console:
+        tail = RemoteConsole(console.url, None, Selection()).follow(wait=lambda _: None)
+        assert next(tail) is None
+        for number in range(9):
+            ending.add(b'{"level": "INFO", "message": "new %d"}' % number)
+        found = (line.record.message for line in tail if line is not None)
+        assert [next(found) for _ in range(9)] == [f"new {number}" for number in range(9)]
+
+
+def test_lines_that_a_console_leaves_out_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = MemorySource()
+    monkeypatch.setattr("logferry.console.queries.feed.MAX_ITEMS", 3)
+    with running_console(source) as console:
+        tail = RemoteConsole(console.url, None, Selection())
+        found = tail.follow(wait=lambda _: None)
+        assert next(found) is None
+        wait_until(lambda: source.running == 1, "the tail runs")
+        for number in range(3000):
+            source.add(b'{"level": "INFO", "message": "%d"}' % number)
+        messages = (line.record.message for line in found if line is not None)
+        assert [next(messages) for _ in range(3000)] == [str(number) for number in range(3000)]
+        assert not tail.trouble
+
+
+def test_a_console_that_cannot_go_on_is_a_remark(source: MemorySource) -> None:
+    class Forgetful(MemorySource):
+        """A source that knows none of its bookmarks."""
+
+        def follow(self, query: Query, *, after: str, stop: Stop) -> Iterator[Followed]:
+            if after:
+                raise UnknownPlace
+            yield from islice(super().follow(query, after=after, stop=stop), 3)
+
+    with running_console(Forgetful(source.lines)) as console:
+        tail = RemoteConsole(console.url, None, Selection())
+        found = tail.follow(wait=lambda _: None)
+        while "may be missing" not in tail.trouble:
+            assert next(found) is None

@@ -329,10 +329,33 @@ def test_a_tail_begins_at_now_and_selects(console: Console, source: MemorySource
     wait_until(lambda: source.running == 0, "the tail has ended", deadline_s=1.0)
 
 
+def test_a_tail_goes_on_behind_the_event_that_its_reader_has_had(console: Console, source: MemorySource) -> None:
+    with console.stream("/tail", q="level:error") as answer:
+        assert [answer.readline() for _ in range(4)] == [b"event: begin\n", b"id: 1000\n", b"data: {}\n", b"\n"]
+    for number in range(3000):  # more than a live tail would keep for its reader
+        source.add(b'{"level": "ERROR", "message": "missed %d"}' % number)
+    with console.stream("/tail", {"Last-Event-ID": "1000"}, q="level:error") as answer:
+        found = events(answer)
+        assert next(found) == ("begin", {"goes_on": True})
+        assert [next(found)[1]["message"] for _ in range(3000)] == [f"missed {number}" for number in range(3000)]
+        source.add(b'{"level": "ERROR", "message": "new"}')
+        assert next(found)[1]["message"] == "new"
+
+
+def test_a_tail_says_that_it_cannot_go_on_where_its_reader_was(console: Console, source: MemorySource) -> None:
+    with console.stream("/tail", {"Last-Event-ID": "of-another-store"}) as answer:
+        found = events(answer)
+        assert next(found) == ("begin", {"goes_on": False})
+        source.add(b'{"level": "INFO", "message": "new"}')
+        assert next(found)[1]["message"] == "new"
+    for hostile in ("a b", "\x1b[2J", "x" * 9000, "é"):
+        assert console.refused("/tail", {"Last-Event-ID": hostile})[0] == 400
+
+
 def test_a_quiet_tail_gives_signs_of_life(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logferry.console.api.answers._HEARTBEAT_S", 0.05)
     with console.stream("/tail") as answer:
-        assert [answer.readline() for _ in range(5)][3:] == [b": here\n", b"\n"]
+        assert [answer.readline() for _ in range(6)][4:] == [b": here\n", b"\n"]
 
 
 def test_a_stop_ends_tails_and_queries_at_once(source: MemorySource) -> None:

@@ -192,13 +192,13 @@ class TestCounts:
 @pytest.mark.parametrize("word", [Word("new"), Word("n.w", is_regex=True)])
 def test_a_tail_shows_what_comes_and_nothing_else(store: DiskStore, source: StoredSource, word: Word) -> None:
     ending = stop()
-    lines = source.follow(Query(words=[word]), stop=ending)
+    lines = source.follow(Query(words=[word]), after="", stop=ending)
     taken: list[Line] = []
 
     def follow() -> None:
         with suppress(Stopped):
             for each in lines:
-                taken.extend([each] if each else [])
+                taken.extend([each.line] if each.line else [])
 
     thread = threading.Thread(target=follow)
     thread.start()

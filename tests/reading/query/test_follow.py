@@ -29,7 +29,7 @@ def messages(follower: Follower) -> list[str]:
     return [each.record.message for each in follower.look()]
 
 
-def following(logs: DiskLogs, selection: Selection | None = None, **options: int) -> Follower:
+def following(logs: DiskLogs, selection: Selection | None = None, **options: Any) -> Follower:
     return Follower(logs, selection or Selection(), **options)
 
 

@@ -157,9 +157,13 @@ class _Show:
             self._put([], line, out)
             places.add(line.place)
         out.flush()
+        trouble = ""
         for each in stream:
             if each is None:
                 out.flush()
+                if console.trouble != trouble:
+                    trouble = console.trouble
+                    self._notice(trouble or "the console answers again")
             elif each.place not in places:
                 self._put([], each, out)
 

@@ -4,11 +4,13 @@ Everything that a console answers is hostile: sizes are bounded, and values are 
 nothing.
 """
 
+import http.client
 import json
 import re
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,12 @@ _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _MAX_EVENT_BYTES: Final = 32 * 1024 * 1024
 _TIMEOUT_S: Final = 120.0
 
+# A tail that is quiet has a sign of life every ten seconds.
+_QUIET_S: Final = 40.0
+_RETRY_S: Final = 1.0
+
+_is_id: Final = re.compile(rb"[!-~]{1,8192}").fullmatch
+
 
 class Console:
     """The API of one console. Every call may raise LogferryError."""
@@ -37,7 +45,7 @@ class Console:
             raise ConfigError([f"--url: {quoted(url, max_chars=100)} must be a URL such as http://127.0.0.1:9080"])
         self._base = url.rstrip("/").removesuffix("/api/v1") + "/api/v1"
         self._question = _question(selection)
-        self._headers = {"accept": "application/json"}
+        self._headers: dict[str, str] = {}
         if token_file:
             try:
                 token = Path(token_file).read_text(encoding="ascii").strip()
@@ -45,6 +53,7 @@ class Console:
                 raise ConfigError([f"--token-file: {cause_of(error, with_path=True)}"]) from None  # type: ignore[arg-type]
             self._headers["authorization"] = f"Bearer {token}"
         self.problem = ""  # why an answer is not complete
+        self.trouble = ""  # of a tail, now
 
     def lines(self, limit: int | None, *, newest_first: bool) -> Iterator[FoundLine]:
         """Yield lines by time, at most `limit`, a page at a time."""
@@ -64,17 +73,54 @@ class Console:
             if not answer.get("has_more") or not place or not found:
                 return
 
-    def follow(self) -> Iterator[FoundLine | None]:
-        """Yield lines as they are stored; None once the console has begun, and again while nothing comes."""
-        with self._opened("/tail", {}, accept="text/event-stream") as stream:
-            event = b""
-            while text := stream.readline(_MAX_EVENT_BYTES):
-                if text.startswith(b"event:"):
-                    event = text[6:].strip()
-                elif text.startswith(b"data:") and event == b"line":
-                    yield _line(_parsed(text[5:]))
-                elif not text.strip():
-                    yield None
+    def follow(self, wait: Callable[[float], object] = time.sleep) -> Iterator[FoundLine | None]:
+        """Yield lines as they are stored; None once the console has begun, and again while nothing comes.
+
+        A connection that ends is made anew, and goes on behind the last line. `trouble` says why nothing comes, or what
+        may be missing.
+        """
+        has_begun, last = False, ""
+        while True:
+            try:
+                for kind, number, value in self._events(last):
+                    if kind == b"begin":
+                        self._note_begin(value, is_again=has_begun)
+                        has_begun = True
+                    elif kind == b"left_out":
+                        if last:
+                            break  # all of it is stored: it comes from behind the last line
+                        self.trouble = f"the console left out {value.get('lines')!r} lines: they came too fast"
+                    last = number or last
+                    yield _line(value) if kind == b"line" else None
+            except LogferryError as error:
+                if not has_begun:
+                    raise
+                self.trouble = f"{error}; trying again"
+                yield None
+                wait(_RETRY_S)
+
+    def _note_begin(self, value: Mapping[str, Any], *, is_again: bool) -> None:
+        is_whole = not is_again or value.get("goes_on") is True
+        self.trouble = "" if is_whole else "the console cannot go on where it was: lines may be missing here"
+
+    def _events(self, last: str) -> Iterator[tuple[bytes, str, dict[str, Any]]]:
+        """Yield kind, id and value of what the tail sends; a value without a kind is a sign of life."""
+        more = {"last-event-id": last} if last else {}
+        with self._opened("/tail", {}, accept="text/event-stream", timeout_s=_QUIET_S, more=more) as stream:
+            event, number = b"", ""
+            try:
+                while text := stream.readline(_MAX_EVENT_BYTES):
+                    name, _, value = text.rstrip(b"\r\n").partition(b": ")
+                    if name == b"event":
+                        event, number = value, ""
+                    elif name == b"id":
+                        number = value.decode("latin-1") if _is_id(value) else ""
+                    elif name == b"data":
+                        yield event, number, _parsed(value)
+                    elif not value:
+                        yield b"", "", {}
+            except (OSError, http.client.HTTPException) as error:
+                raise LogferryError(f"{printable(self._base)} is gone: {printable(str(error))}") from None
         raise LogferryError(f"{printable(self._base)} has ended the connection")
 
     def _answer(self, path: str, more: Mapping[str, str]) -> dict[str, Any]:
@@ -84,12 +130,20 @@ class Console:
             raise LogferryError(f"{printable(self._base)} has sent an answer that is too long")
         return _parsed(data)
 
-    def _opened(self, path: str, more: Mapping[str, str], *, accept: str = "") -> Any:
-        headers = {**self._headers, **({"accept": accept} if accept else {})}
-        question = {name: text for name, text in {**self._question, **more}.items() if text}
+    def _opened(
+        self,
+        path: str,
+        parameters: Mapping[str, str],
+        *,
+        accept: str = "application/json",
+        timeout_s: float = _TIMEOUT_S,
+        more: Mapping[str, str] | None = None,
+    ) -> Any:
+        headers = {**self._headers, "accept": accept, **(more or {})}
+        question = {name: text for name, text in {**self._question, **parameters}.items() if text}
         request = urllib.request.Request(f"{self._base}{path}?{urlencode(question)}", headers=headers)
         try:
-            return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+            return urllib.request.urlopen(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             raise LogferryError(f"the console refuses: {_refusal(error)}") from None
         except (OSError, ValueError) as error:

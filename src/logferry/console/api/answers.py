@@ -45,9 +45,9 @@ def as_json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
-def item(kind: str, value: object) -> bytes:
-    """Return an item for a feed."""
-    return kind.encode() + b"\0" + as_json(value)
+def item(kind: str, value: object, bookmark: str = "") -> bytes:
+    """Return an item for a feed. With a bookmark, a reader of events may go on behind it."""
+    return f"{kind} {bookmark}".rstrip().encode() + b"\0" + as_json(value)
 
 
 def problem(status: int, code: str, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -127,8 +127,6 @@ class _Sending:
     async def stream(self) -> None:
         """Send items as they come, and between them how far the query is."""
         quiet_s = _HEARTBEAT_S if self._is_tail else _PROGRESS_S
-        if self._is_tail:
-            await self._body(_as_event(b"begin", b"{}"))
         async for taken, left_out in self._taken(quiet_s):
             texts = [self._formed(kind, text) for kind, text in taken]
             if left_out:
@@ -188,7 +186,8 @@ class _Sending:
 
 
 def _as_event(kind: bytes, text: bytes) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (kind, text)
+    kind, _, bookmark = kind.partition(b" ")
+    return b"event: %s\n%sdata: %s\n\n" % (kind, b"id: %s\n" % bookmark if bookmark else b"", text)
 
 
 def _split(one: bytes) -> tuple[bytes, bytes]:

@@ -26,6 +26,9 @@ QUERY_NAMES: Final = ("q", "host", "file", "level", "since", "until")
 # The longest name of a segment, and a position in it.
 _MAX_PLACE_CHARS: Final = 1200
 
+# The id of an event: what a source gives, and can read again.
+_is_bookmark: Final = re.compile(r"[A-Za-z0-9_-]{1,8192}", re.ASCII).fullmatch
+
 _is_whole: Final = re.compile(r"[0-9]{1,15}", re.ASCII).fullmatch
 _is_level: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII).fullmatch
 
@@ -39,6 +42,7 @@ class Parameters:
 
     def __init__(self, query_string: bytes, allowed: Collection[str]) -> None:
         """Raises BadParameter."""
+        self.after = ""
         if len(query_string) > _MAX_QUERY_BYTES:
             raise BadParameter(f"the parameters have more than {_MAX_QUERY_BYTES} bytes")
         try:
@@ -59,6 +63,12 @@ class Parameters:
             if "\0" in value:
                 raise BadParameter(f"{name} has a NUL in it")
             self._values[name] = value
+
+    def goes_on_after(self, bookmark: str) -> None:
+        """Take the id of the event after which a tail goes on, "" for none. Raises BadParameter."""
+        if bookmark and not _is_bookmark(bookmark):
+            raise BadParameter("Last-Event-ID must be the id of an event of this tail")
+        self.after = bookmark
 
     def text(self, name: str) -> str:
         """Return a parameter as it is, "" if it is not given."""

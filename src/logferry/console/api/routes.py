@@ -4,10 +4,11 @@ Owns the paths and the parameters; `openapi` describes what stands in `ROUTES`. 
 into a feed: nothing here reads the store on the event loop.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -20,7 +21,7 @@ from logferry.console.api.parameters import QUERY_NAMES, BadParameter, Parameter
 from logferry.console.levels import LEVEL_CLASSES
 from logferry.console.queries.feed import Feed
 from logferry.console.queries.queries import Queries
-from logferry.console.source import Line, Query, Source, Stop, Stopped
+from logferry.console.source import Followed, Line, Query, Source, Stop, Stopped, UnknownPlace
 from logferry.reading.query.records import utc
 
 PREFIX: Final = "/api/v1"
@@ -67,6 +68,8 @@ class Api:
         """Return the answer to a request."""
         try:
             parameters = Parameters(request.scope["query_string"], route.parameters)
+            if route.is_tail:
+                parameters.goes_on_after(request.headers.get("last-event-id", ""))
             work = route.build(self, parameters)
         except BadParameter as error:
             return problem(400, "parameter", str(error))
@@ -172,13 +175,27 @@ class Api:
     def tail(self, parameters: Parameters) -> Work:
         """Return lines as they are stored."""
         query = replace(parameters.query(self.clock()), since=None, until=None)
+        after = parameters.after
 
         def work(feed: Feed, stop: Stop) -> None:
-            for line in self.source.follow(query, stop=stop):
+            is_known, found = self._followed(query, after, stop)
+            for number, (line, bookmark) in enumerate(found):
                 if line is not None:
-                    feed.put(item("line", of_line(line)))
+                    feed.put(item("line", of_line(line), bookmark))
+                elif number == 0:
+                    feed.put(item("begin", {"goes_on": is_known} if after else {}, bookmark))
+                else:
+                    feed.drop_from_now_on()
 
         return work
+
+    def _followed(self, query: Query, after: str, stop: Stop) -> tuple[bool, Iterator[Followed]]:
+        """Return what comes after a bookmark, or else from now on, and whether the bookmark is known."""
+        if after:
+            found = self.source.follow(query, after=after, stop=stop)
+            with contextlib.suppress(UnknownPlace):
+                return True, chain([next(found)], found)
+        return False, self.source.follow(query, after="", stop=stop)
 
     def raw(self, parameters: Parameters) -> Work:
         """Return the stored bytes of a line, as text with escapes and as hexadecimal digits."""
@@ -299,7 +316,13 @@ ROUTES: Final = (
         Api.context,
     ),
     Route("/raw", "The stored bytes of a line", _PLACE, Api.raw),
-    Route("/tail", "Lines as they are stored, as Server-Sent Events", _SEARCH, Api.tail, is_tail=True),
+    Route(
+        "/tail",
+        "Lines as they are stored, as Server-Sent Events; with the header Last-Event-ID, those after that event",
+        _SEARCH,
+        Api.tail,
+        is_tail=True,
+    ),
     Route("/proof", "What is known of the completeness of each file", {}, Api.proof),
     Route("/storage", "What the store takes on its disk, by host and day", {}, Api.storage),
 )

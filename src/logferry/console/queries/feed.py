@@ -25,9 +25,9 @@ class Taken(NamedTuple):
 class Feed:
     """A queue with one writer and one reader."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, drops: bool) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._drops = drops
+        self._drops = False
         self._items: deque[bytes] = deque()
         self._size = 0
         self._left_out = 0
@@ -35,6 +35,11 @@ class Feed:
         self._is_closed = False
         self._changed = threading.Condition()
         self._ready = asyncio.Event()
+
+    def drop_from_now_on(self) -> None:
+        """Leave out what the reader cannot take: it has what was there before it came."""
+        with self._changed:
+            self._drops = True
 
     def put(self, item: bytes) -> bool:
         """Add an item; return whether it was taken. Waits for room, unless the feed drops; False once it is closed."""

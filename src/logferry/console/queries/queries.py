@@ -89,7 +89,7 @@ class Queries:
         await self._take(places)
         seconds, size = (_A_YEAR_S, 1 << 62) if is_tail else (self.limits.seconds, self.limits.max_bytes)
         loop = asyncio.get_running_loop()
-        running = Running(Feed(loop, drops=is_tail), Stop(seconds=seconds, max_bytes=size))
+        running = Running(Feed(loop), Stop(seconds=seconds, max_bytes=size))
         ended = asyncio.Event()
         self._running.add(running)
         thread = threading.Thread(

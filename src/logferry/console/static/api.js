@@ -27,11 +27,11 @@ export function askForTokenBy(ask) {
   onToken = ask;
 }
 
-async function ask(path, parameters, { signal, accept = "application/json" } = {}) {
+async function ask(path, parameters, { signal, accept = "application/json", after = "" } = {}) {
   const query = new URLSearchParams(Object.entries(parameters ?? {}).filter(([, value]) => value !== "" && value !== undefined && value !== null));
   for (;;) {
     const token = sessionStorage.getItem(KEY);
-    const headers = { Accept: accept, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+    const headers = { Accept: accept, ...(after ? { "Last-Event-ID": after } : {}), ...(token ? { Authorization: `Bearer ${token}` } : {}) };
     let answer;
     try {
       answer = await fetch(`/api/v1${path}?${query}`, { headers, signal, cache: "no-store", credentials: "omit" });
@@ -67,16 +67,18 @@ export async function* items(path, parameters, options) {
   }
 }
 
-/** Yield the events of a tail: [kind, value]. */
+/** Yield the events of a tail: [kind, value, id]; `after` is the id of the one behind which to go on. */
 export async function* events(path, parameters, options) {
   const answer = await ask(path, parameters, { ...options, accept: "text/event-stream" });
   let kind = "";
+  let id = "";
   for await (const line of lines(answer)) {
-    if (line.startsWith("event: ")) kind = line.slice(7);
+    if (line.startsWith("event: ")) [kind, id] = [line.slice(7), ""];
+    else if (line.startsWith("id: ")) id = line.slice(4);
     else if (line.startsWith("data: ")) {
       const value = JSON.parse(line.slice(6));
       if (kind === "error") throw new ApiError(500, value.code, value.message);
-      yield [kind, value];
+      yield [kind, value, id];
     }
   }
 }

@@ -316,6 +316,7 @@ export class Logs {
     const tailing = (this.tailing = new AbortController());
     let waiting = [];
     let frame = 0;
+    let last = "";
     const flush = () => {
       frame = 0;
       const stick = this.list.isAtEnd || this.list.rows.length === 0;
@@ -332,7 +333,11 @@ export class Logs {
     while (!tailing.signal.aborted) {
       try {
         const { q, host, file, level } = parameters(this.state());
-        for await (const [kind, value] of api.events("/tail", { q, host, file, level }, { signal: tailing.signal })) {
+        for await (const [kind, value, id] of api.events("/tail", { q, host, file, level }, { signal: tailing.signal, after: last })) {
+          if (kind === "begin" && last) {
+            this.foot(value.goes_on ? "" : "The live tail could not go on where it was: lines may be missing here. They are stored; a search shows them.");
+          }
+          last = id || last;
           if (kind === "line") {
             waiting.push(value);
             frame ||= setTimeout(flush, 60);

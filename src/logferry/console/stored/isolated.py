@@ -139,8 +139,7 @@ def _say_all(found: Iterator[Any], stop: Stop, *, is_tail: bool) -> None:
     stop.on_check = look
     look()
     for each in found:
-        if each is not None:
-            batch.append(each)
+        batch.append(each)
         if len(batch) >= _BATCH or time.monotonic() - said_at > _BATCH_S:
             flush()
     flush()

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from logferry.console.source import Counts, Line, Query, Stop, UnknownPlace
+from logferry.console.source import Counts, Followed, Line, Query, Stop, UnknownPlace
+from logferry.console.stored.bookmarks import bookmark_of, text_of
 from logferry.console.stored.counting import LineCounts
 from logferry.console.stored.wanted import selection_of
 from logferry.reading import stored
@@ -39,16 +40,17 @@ def count_lines(
             yield Counts(rows)
 
 
-def follow_lines(data_dir: Path, query: Query, stop: Stop) -> Iterator[Line | None]:
+def follow_lines(data_dir: Path, query: Query, stop: Stop, *, after: str) -> Iterator[Followed]:
     """See `Source.follow`."""
-    with closing(DiskLogs(data_dir)) as logs:
-        follower = Follower(logs, selection_of(query))
+    with closing(DiskLogs(data_dir)) as logs, known_places():
+        follower = Follower(logs, selection_of(query), after=bookmark_of(after, query) if after else None)
+        yield Followed(None, text_of(follower.bookmark, query))
         while True:
             began = time.monotonic()
-            for line in follower.look():
+            for line, behind in follower.look_with_bookmarks():
                 stop.check()
-                yield as_line(line)
-            yield None
+                yield Followed(as_line(line), text_of(behind, query))
+            yield Followed(None, text_of(follower.bookmark, query))
             stop.wait(max(POLL_S, 4 * (time.monotonic() - began)))
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from logferry.console.source import (
     Counts,
     FileInfo,
+    Followed,
     Gap,
     HostInfo,
     Line,
@@ -95,8 +96,8 @@ class StoredSource:
     def counts(self, query: Query, *, since: int, bucket_ms: int, buckets: int, stop: Stop) -> Iterator[Counts]:
         return self._run(count_lines, query, stop, since=since, bucket_ms=bucket_ms, buckets=buckets)
 
-    def follow(self, query: Query, *, stop: Stop) -> Iterator[Line | None]:
-        return self._run(follow_lines, query, stop, is_tail=True)
+    def follow(self, query: Query, *, after: str, stop: Stop) -> Iterator[Followed]:
+        return self._run(follow_lines, query, stop, is_tail=True, after=after)
 
     def _run(
         self, ask: Callable[..., Iterator[_T]], query: Query, stop: Stop, *, is_tail: bool = False, **more: object

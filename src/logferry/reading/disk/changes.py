@@ -7,16 +7,17 @@ error ends a look, the next one goes on there.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
+from logferry.checksum import crc32
 from logferry.errors import StoreError
 from logferry.reading.disk.ledger import LedgerDoor, Signature
-from logferry.reading.disk.listing import Listing, listing_of, ranges_in
+from logferry.reading.disk.listing import ListedLog, Listing, listing_of, ranges_in, segments_of
 from logferry.reading.disk.segments import Piece, SegmentReader
-from logferry.reading.stored import Chunk, Log, Received, standard_chunk
+from logferry.reading.stored import Bookmark, Chunk, Log, Received, UnknownPlace, standard_chunk
 from logferry.server.storage.disk.files.segment_names import SegmentName, segment_name
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import SegmentRow
@@ -28,11 +29,21 @@ _CLOCK_TICK_NS: Final = 100_000_000
 _PATIENCE_S: Final = 10.0
 
 
+_STORE_ID_SINCE: Final = 2
+
+
 class _Head(NamedTuple):
     """How far the segments of a folder were read: the last one, and its bytes."""
 
     name: SegmentName
     bytes: int
+
+
+class _Growing(NamedTuple):
+    """A segment, and how far it was found."""
+
+    row: SegmentRow
+    at: int
 
 
 @dataclass(slots=True, eq=False)
@@ -50,18 +61,66 @@ class _Unread:
 class DiskChanges:
     """See Changes."""
 
-    def __init__(self, door: LedgerDoor, reader: SegmentReader, listing: Listing) -> None:
+    def __init__(
+        self, door: LedgerDoor, reader: SegmentReader, listing: Listing, after: Bookmark | None = None
+    ) -> None:
+        """What comes after the listing, or after a bookmark. Raises UnknownPlace, OSError and StoreError."""
         self._door = door
         self._reader = reader
         self._listing = listing
         self._heads: dict[str, _Head] = {}
-        self._open: set[str] = set()  # paths of the segments that may grow
-        for row in [row for listed in listing.logs.values() for row in listed.newest] + [*listing.open_segments]:
-            self._see(row)
-        self._last = listing.last_segment
+        self._growing: dict[str, _Growing] = {}  # by path: the segments that may have more than was found
         self._unread: list[_Unread] = []
+        self._numbers: dict[str, int] = {}  # of the segments that had something new in the last look
         self._signature: Signature = ()
         self._asked_ms = _now_ms()
+        self._last = listing.last_segment if after is None else after.last
+        newest = [row for listed in listing.logs.values() for row in listed.newest]
+        for row in [*newest, *listing.open_segments]:
+            if row.id <= self._last:
+                self._see(row)
+        with door.opened() as ledger:
+            self._check = _check_of(ledger, self._last)
+            if after is not None:
+                self._go_back(ledger, after)
+
+    def _go_back(self, ledger: Ledger, after: Bookmark) -> None:
+        """Begin at a bookmark. Raises UnknownPlace."""
+        rows = [row for number in sorted(after.rest) if (row := ledger.segment(number))]
+        if self._check != after.check or any(row.bytes < after.rest[row.id] for row in rows):
+            raise UnknownPlace("the store has other segments than that which was followed")
+        for listed in self._listing.logs.values():
+            if all(row.id > after.last for row in listed.newest):
+                self._see_before(ledger, listed, after.last)
+        for row in rows:
+            at = after.rest[row.id]
+            self._growing[row.path] = _Growing(row, at)
+            if name := _name_of(row):
+                self._heads[_folder_of(row)] = _Head(name, at)
+
+    def _see_before(self, ledger: Ledger, listed: ListedLog, last: int) -> None:
+        """Note that the segments of a log up to a number were seen."""
+        before = [row for row in segments_of(ledger, listed) if row.id <= last]
+        if before:
+            self._see(before[-1])
+
+    def bookmark(self, wanted: Callable[[Log], bool]) -> Bookmark:
+        """See Changes."""
+        rest = {row.id: (row, at) for row, at in self._growing.values()}
+        for each in reversed(self._unread):
+            rest[each.row.id] = each.row, each.start
+        return Bookmark(
+            self._last,
+            self._check,
+            {number: at for number, (row, at) in rest.items() if any(map(wanted, self._logs_with(row)))},
+        )
+
+    def _logs_with(self, row: SegmentRow) -> Iterator[Log]:
+        return (listed.log for listed in self._listing.logs_with(row))
+
+    def number_of(self, segment: str) -> int:
+        """See Changes."""
+        return self._numbers[segment]
 
     def new_chunks(self) -> Iterator[Chunk]:
         """See Changes."""
@@ -113,8 +172,9 @@ class DiskChanges:
         with ledger.reading():
             last = ledger.last_segment_number()
             growing = ledger.growing_segments(0 if is_another or last < self._last else self._last)
+            check = _check_of(ledger, last)
             paths = {row.path for row in growing}
-            closed = [row for path in sorted(self._open - paths) if (row := ledger.segment_at(path))]
+            closed = [row for path in sorted(self._growing.keys() - paths) if (row := ledger.segment_at(path))]
         rows = [row for row in (*closed, *growing) if row.state != "expired"]
         found = [(row, start) for row in rows if (start := self._start_of(row)) is not None and start < row.bytes]
         if any(not self._listing.logs_with(row) for row, _ in found):
@@ -127,7 +187,8 @@ class DiskChanges:
             for log, begin, end in self._owned(ledger, row, start)
         ]
         self._unread += new
-        self._last, self._asked_ms, self._open = last, now, set()
+        self._numbers = {each.row.path: each.row.id for each in self._unread}
+        self._last, self._check, self._asked_ms, self._growing = last, check, now, {}
         for row in rows:
             self._see(row)
 
@@ -153,7 +214,7 @@ class DiskChanges:
         """Note how far a segment is read once all of it is."""
         name, start = _name_of(row), self._start_of(row)
         if row.state == "open":
-            self._open.add(row.path)
+            self._growing[row.path] = _Growing(row, row.bytes)
         if name is not None and start is not None:
             self._heads[_folder_of(row)] = _Head(name, max(start, row.bytes))
 
@@ -164,6 +225,13 @@ def _name_of(row: SegmentRow) -> SegmentName | None:
 
 def _folder_of(row: SegmentRow) -> str:
     return str(PurePosixPath(row.path).parent)
+
+
+def _check_of(ledger: Ledger, number: int) -> int:
+    """Return what recognises the numbers of a ledger's segments: another store, and a ledger made anew, has others."""
+    row = ledger.segment(number) if number else None
+    store = ledger.store_id if ledger.version >= _STORE_ID_SINCE else ""
+    return crc32(f"{store} {row.path if row else ''}".encode())
 
 
 def _now_ms() -> int:

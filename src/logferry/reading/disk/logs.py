@@ -22,6 +22,7 @@ from logferry.reading.disk.segments import (
 )
 from logferry.reading.stored import (
     EVER,
+    Bookmark,
     Chunk,
     ChunkBytes,
     Lacking,
@@ -155,10 +156,10 @@ class DiskLogs:
             if (note.host, note.path) in wanted and (until is None or note.first < until)
         ]
 
-    def changes(self) -> "DiskChanges":
+    def changes(self, after: Bookmark | None = None) -> "DiskChanges":
         from logferry.reading.disk.changes import DiskChanges  # late: a search must begin at once
 
-        return DiskChanges(self._door, self._reader, self._listed)
+        return DiskChanges(self._door, self._reader, self._listed, after)
 
     @property
     def _listed(self) -> Listing:

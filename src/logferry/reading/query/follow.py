@@ -14,7 +14,7 @@ from logferry.reading.query.context import lines_before
 from logferry.reading.query.found import ChunkLines, FoundLine
 from logferry.reading.query.matching import Matcher
 from logferry.reading.query.selection import Selection
-from logferry.reading.stored import Changes, Chunk, Log, Place, StoredLogs
+from logferry.reading.stored import Bookmark, Changes, Chunk, Log, Place, StoredLogs
 
 # How often to look. A look at a store in which nothing has changed takes some microseconds.
 POLL_S: Final = 0.2
@@ -30,17 +30,41 @@ class Follower:
     """Follows what comes after that which `stored` shows. Used by one thread."""
 
     def __init__(
-        self, stored: StoredLogs, selection: Selection, *, before_lines: int = 0, after_lines: int = 0
+        self,
+        stored: StoredLogs,
+        selection: Selection,
+        *,
+        before_lines: int = 0,
+        after_lines: int = 0,
+        after: Bookmark | None = None,
     ) -> None:
+        """With a bookmark, follow what comes after it. Raises UnknownPlace, OSError and LogferryError."""
         self.problem = ""  # why the store cannot be read at the moment
         self._stored = stored
-        self._changes: Changes = stored.changes()
+        self._changes: Changes = stored.changes(after)
+        self._bookmark: Bookmark | None = None  # unless lines have come since it was made
         self._selection = selection
         self._matcher = Matcher(selection)
         self._before = before_lines
         self._after = after_lines
         self._to_come: dict[str, int] = {}  # lines of context that follow the last found one, by log
         self._passed: dict[str, deque[FoundLine]] = {}  # the last lines that were not shown, by log
+
+    @property
+    def bookmark(self) -> Bookmark:
+        """One behind all that was yielded, between two looks."""
+        if self._bookmark is None:
+            self._bookmark = self._changes.bookmark(self._selection.has_log)
+        return self._bookmark
+
+    def look_with_bookmarks(self) -> Iterator[tuple[FoundLine, Bookmark]]:
+        """Look; yield each line with a bookmark behind it, which is good until the next line."""
+        before = self.bookmark
+        rest = dict(before.rest)
+        behind = before._replace(rest=rest)
+        for line in self.look():
+            rest[self._changes.number_of(line.place.segment)] = line.end.position
+            yield line, behind
 
     def look(self) -> Iterator[FoundLine]:
         """Yield the lines that have come since the last look; a store that cannot be read now has none."""
@@ -49,6 +73,7 @@ class Follower:
             for chunk in self._changes.new_chunks():
                 if self._selection.has_log(chunk.log):
                     waiting.append(chunk)
+                    self._bookmark = None
                 if sum(len(each.data) for each in waiting) >= _MERGED_BYTES:
                     yield from self._merged(waiting)
                     waiting = []
