@@ -19,3 +19,11 @@ def is_loopback(address: str) -> bool:
     """Whether only this machine can reach an address, or send from it."""
     ip = ip_of(address)
     return ip is not None and ip.is_loopback
+
+
+def network_of(address: str) -> str:
+    """Return what one peer may have: an IPv4 address, or the /64 of an IPv6 address."""
+    ip = ip_of(address)
+    if ip is None:  # not an IP socket
+        return address
+    return str(ip) if ip.version == 4 else str(int(ip) >> 64)

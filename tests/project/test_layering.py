@@ -120,8 +120,8 @@ FLOORS: Final = {
     ),
     "reading.times": ("time_index", "event_times", "timestamps", "rare_timestamps", "calendar_times", "when"),
     "console": (
-        *("application", "running", "static_files", "access", "api", "queries", "stored", "source", "levels"),
-        *("encryption", "extra"),
+        *("application", "running", "connections", "static_files", "access", "api", "queries", "stored", "source"),
+        *("levels", "encryption", "extra"),
     ),
     "console.api": ("openapi", "routes", "answers", "lines", "parameters", "words"),
     "console.queries": ("queries", "feed"),

@@ -1,7 +1,7 @@
 """Runs the console: its socket, uvicorn, and a clean stop.
 
-Owns the sockets and what bounds connections: how many there are, and how long one may take for its request. Ends
-every query before it ends the connections, so that a stop never waits for a reader.
+Owns the socket, and how long a connection may take for its handshake and for a request; how many there may be is the
+business of connections.py. Ends every query before it ends the connections, so that a stop never waits for a reader.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from logferry.console.connections import Door, Place, Places
 from logferry.console.queries.queries import Queries
 from logferry.errors import LogferryError, cause_of
 from logferry.tls_files import TlsContext
@@ -31,16 +32,23 @@ class _Protocol(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
 
+    def __init__(self, *, places: Places, place: Place, **others: Any) -> None:
+        super().__init__(**others)
+        self._places = places
+        self._place = place
+        self._is_stalled = False
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio."""
         super().connection_made(transport)
+        self._place.end = transport.abort
         self._deadline = self.loop.call_later(_REQUEST_S, self._give_up)
 
     def handle_events(self) -> None:
         """See uvicorn. What is left of a request that is not whole has a deadline; a request that is whole has none."""
         super().handle_events()
-        is_waiting = self.cycle is None or self.cycle.response_complete
-        if not is_waiting:
+        self._note_waiting()
+        if not self._is_between_requests:
             self._forget_deadline()
         elif self._deadline is None:
             self._deadline = self.loop.call_later(_REQUEST_S, self._give_up)
@@ -48,12 +56,33 @@ class _Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         """See uvicorn: it gives the next request its own time."""
         self._forget_deadline()
+        self._note_waiting()
         super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        super().pause_writing()
+        self._is_stalled = True
+        self._note_waiting()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        super().resume_writing()
+        self._is_stalled = False
+        self._note_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self._forget_deadline()
+        self._places.give_back(self._place)
         super().connection_lost(exc)
+
+    @property
+    def _is_between_requests(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _note_waiting(self) -> None:
+        self._places.waits(self._place, is_waiting=self._is_stalled or self._is_between_requests)
 
     def _give_up(self) -> None:
         self._deadline = None
@@ -69,9 +98,28 @@ class _Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A server that leaves signals to the command."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
         self.stop_requested = asyncio.Event()
+        self._listening = listening
+        self._tls = tls
+        self._places = Places(_MAX_CONNECTIONS)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn, which bounds neither handshakes nor connections that send nothing."""
+        await self.lifespan.startup()
+        door = Door(self._listening, self._places, self._protocol, tls=self._tls, handshake_s=_REQUEST_S)
+        self.servers = [door]  # type: ignore[list-item]  # closed as a server is
+        self.started = True
+
+    def _protocol(self, place: Place) -> asyncio.Protocol:
+        return _Protocol(
+            places=self._places,
+            place=place,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
     async def main_loop(self) -> None:
         """See uvicorn, which looks ten times a second whether it must stop."""
@@ -107,9 +155,7 @@ class ConsoleServer:
         """Serve until a stop is requested."""
         config = uvicorn.Config(app, **_CONFIGURATION)
         config.load()
-        if self._tls is not None:
-            config.ssl = _changing(self._tls)
-        server = _Server(config)
+        server = _Server(config, self._socket, _changing(self._tls) if self._tls is not None else None)
         serving = asyncio.create_task(server.serve(sockets=[self._socket]))
         stopping = asyncio.create_task(stop_requested.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -134,7 +180,6 @@ _CONFIGURATION: Final[dict[str, Any]] = {
     "log_level": "warning",
     "proxy_headers": False,
     "server_header": False,
-    "limit_concurrency": _MAX_CONNECTIONS,
     "h11_max_incomplete_event_size": _MAX_HEADER_BYTES,
     "timeout_keep_alive": _KEEP_ALIVE_S,
     "timeout_graceful_shutdown": _CLOSE_S,

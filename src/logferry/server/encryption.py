@@ -9,9 +9,9 @@ import ssl
 import time
 from collections.abc import Callable
 
+from logferry.addresses import network_of
 from logferry.config import ServeSettings
 from logferry.errors import ConfigError
-from logferry.server.clients.reporting.client_log import network_of
 from logferry.server.clients.reporting.counters import ClientCounters
 from logferry.server.clients.services import Scheduler
 from logferry.server.clients.tls.handshakes import Handshakes

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from logferry import __version__
+from logferry.addresses import network_of
 from logferry.config import ServeSettings
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import StoreError
@@ -25,7 +26,7 @@ from logferry.server.clients.identities.authenticator import Authenticator, Ever
 from logferry.server.clients.identities.clients_file import LOOK_S, ClientsFile
 from logferry.server.clients.identities.networks import Networks
 from logferry.server.clients.memory.flow_control import MemoryBudget
-from logferry.server.clients.reporting.client_log import ClientLog, network_of
+from logferry.server.clients.reporting.client_log import ClientLog
 from logferry.server.clients.reporting.counters import ClientCounters
 from logferry.server.clients.reporting.states_file import WRITE_S, states_of, write_states
 from logferry.server.clients.roster import Roster, RosterSettings

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from logferry.addresses import ip_of
+from logferry.addresses import network_of
 from logferry.printable import SHOWN_REASON_CHARS, printable, quoted
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.identities.authenticator import PeerInfo, Principal
@@ -166,14 +166,6 @@ class ClientLog:
 
 
 @functools.lru_cache(_NETWORKS_REMEMBERED)
-def network_of(address: str) -> str:
-    """Return what one peer may have: an IPv4 address, or the /64 of an IPv6 address."""
-    ip = ip_of(address)
-    if ip is None:  # not an IP socket
-        return address
-    return str(ip) if ip.version == 4 else str(int(ip) >> 64)
-
-
 def _lines(count: int) -> str:
     return f"{count} line{'s' * (count != 1)}"
 
