@@ -21,7 +21,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "src")]
 
 from logferry.protocol.compressor import gzipped  # noqa: E402  (the path comes first)
-from logferry.protocol.delivery import batch_header, control_line  # noqa: E402
+from logferry.protocol.messages.writing import batch_header, control_line  # noqa: E402
 
 _MIB: Final = 1024 * 1024
 _READ_BYTES: Final = 64 * 1024

@@ -21,8 +21,8 @@ if __name__ == "__main__":
 
 from logferry.model.format_names import CURRENT_RULES  # noqa: E402  (the path comes first)
 from logferry.model.render_spec import RenderSpec  # noqa: E402  (the path comes first)
+from logferry.protocol.lines.validation import Accept, LineJudge  # noqa: E402
 from logferry.protocol.steps import Allowance  # noqa: E402
-from logferry.protocol.validation import Accept, LineJudge  # noqa: E402
 from logferry.rendering.renderer import renderer  # noqa: E402
 
 # The size of the client's reads.

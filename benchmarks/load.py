@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "src")]
 
-from logferry.protocol.delivery import VERSION, batch_header, control_line  # noqa: E402   the path comes first
+from logferry.protocol.messages.writing import VERSION, batch_header, control_line  # noqa: E402   the path comes first
 
 # The batches in flight on all connections must fit into the server's memory limit (--memory-limit-bytes): otherwise the
 # server drops some connections, and their clients would have to reconnect.

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.load import connected, need_descriptors  # noqa: E402   the path comes first
-from logferry.protocol.delivery import batch_header  # noqa: E402
+from logferry.protocol.messages.writing import batch_header  # noqa: E402
 
 LINE: Final = (
     b'{"level": "INFO", "message": "request handled for customer 4711 in 12 ms", "timestamp": "2024-01-15 08:23:45"}\n'

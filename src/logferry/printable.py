@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 # Reasons from a peer are shown, but the peer must not decide how long a log line is. The wire has a bound of its own
-# (protocol/acks.py).
+# (protocol/plain/acks.py).
 SHOWN_REASON_CHARS: Final = 200
 
 _CUT: Final = "..."

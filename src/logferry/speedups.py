@@ -173,7 +173,7 @@ class Compiled(Protocol):
         """
 
     def scan_record(self, data: bytes, start: int, end: int, state: bytearray, /) -> bool:
-        """Do as `scan_record` in protocol/long_lines.py does. Raises ValueError for a part or a state that is none."""
+        """Do as `scan_record` in protocol/lines/long_lines.py does. Raises ValueError for a false part or state."""
 
     def count_records(self, data: bytes, parts: int, /) -> tuple[dict[bytes, int], list[tuple[int, int]]]:
         """Count stored lines as `count_lines` in reading/counting/line_counts.py does, by the parts of their keys.

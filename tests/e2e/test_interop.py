@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.acks import ACK_OK
+from logferry.protocol.plain.acks import ACK_OK
 from tests.support.processes import PLAIN, PROCESS_S, QUICK, Program, free_port, program, ship, wait_for_port
 from tests.support.running import numbered_line, running_server, stored_lines, wait_until
 from tests.support.shipping import append, assert_conserved

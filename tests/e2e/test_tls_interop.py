@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol.acks import ACK_OK
+from logferry.protocol.plain.acks import ACK_OK
 from tests.e2e.test_interop import HAND_WRITTEN, need, rsyslog
 from tests.support.certificates import authority_file, files_of, issued
 from tests.support.processes import PROCESS_S, free_port, program, ship

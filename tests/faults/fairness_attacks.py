@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from logferry.protocol.delivery import batch_header, control_line
+from logferry.protocol.messages.writing import batch_header, control_line
 from tests.faults.hostile_attacks import MIB, Arena
 
 # How many connections the server takes in the attack that keeps them all.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from logferry.protocol.delivery import batch_header, control_line
+from logferry.protocol.messages.writing import batch_header, control_line
 
 MIB: Final = 1024 * 1024
 

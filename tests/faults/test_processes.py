@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.acks import ACK_OK
+from logferry.protocol.plain.acks import ACK_OK
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy
 from tests.support import fakes
 from tests.support.fakes import FakeServer, Talk

@@ -23,8 +23,8 @@ if __name__ == "__main__":  # run as a script from anywhere; PYTHONPATH may name
 
 from logferry import speedups
 from logferry.model.format_names import CURRENT_RULES, FORMATS
-from logferry.protocol.long_lines import new_state, scan_record
-from logferry.protocol.validation import Accept, Lines
+from logferry.protocol.lines.long_lines import new_state, scan_record
+from logferry.protocol.lines.validation import Accept, Lines
 from logferry.reading.counting.line_counts import Part, count_lines
 from logferry.rendering.engine.compiled.program import program_of
 from logferry.rendering.engine.escape import escape, with_plain_newlines

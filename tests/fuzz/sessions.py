@@ -4,7 +4,7 @@ import gzip
 from random import Random
 
 from logferry.protocol.compressor import encode_frame
-from logferry.protocol.delivery import control_line
+from logferry.protocol.messages.writing import control_line
 from tests.support.delivery import LINES, batch, hello, opening
 
 

@@ -16,7 +16,7 @@ from logferry.client.delivery.engine.engine import DeliveryEngine
 from logferry.client.delivery.servers.retry import Backoff
 from logferry.client.readers.batch import BatchReader
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.protocol.features import POSITIONS
+from logferry.protocol.messages.features import POSITIONS
 from logferry.telemetry.metrics import Metrics
 from tests.support.memory_delivery import MemoryOutput, Time
 from tests.support.running import numbered_line

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from logferry.client.state.losses_file import read_losses
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.renderer import Renderer
 from tests.faults.chaos_proxy import DOWN, chaos_proxy

@@ -33,7 +33,7 @@ from benchmarks.schedule import measure
 from benchmarks.server_alone import ServerCase, render_load, run_server_case
 from benchmarks.startup import measure_startup
 from benchmarks.targets import Target, targets
-from logferry.protocol.delivery import batch_header, control_line
+from logferry.protocol.messages.writing import batch_header, control_line
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,7 @@ from logferry.client.proof.lines import LineProblem
 from logferry.client.proof.repair import RepairReport
 from logferry.client.proof.verdict import Range, Verdict
 from logferry.client.readers.trial import AutoChoice, Trial
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 from logferry.reading.counting.hosts import Host
 from logferry.reading.counting.statistics import By, Row, Statistics
 from logferry.server.storage.disk.integrity.data_folder import Finding

@@ -25,8 +25,8 @@ from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.errors import DeliveryAbandoned
 from logferry.model.source import Source
-from logferry.protocol.answer_lines import read_answer, read_welcome
-from logferry.protocol.delivery import answer_line, refusal_line
+from logferry.protocol.delivery.answer_lines import read_answer, read_welcome
+from logferry.protocol.messages.writing import answer_line, refusal_line
 from logferry.telemetry.metrics import Metrics
 from tests.support.memory_delivery import MemoryProducer, MemoryProgress
 from tests.support.running import numbered_line

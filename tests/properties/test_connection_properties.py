@@ -6,11 +6,11 @@ import json
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.compressor import LENGTH_BYTES, encode_frame
-from logferry.protocol.plain_client import Acked, ClientEvent, InvalidAck, PlainClientProtocol
-from logferry.protocol.plain_server import Broken, Limits, ServerEvent
-from logferry.protocol.validation import Accept, Lines, Verdict, validate_line
+from logferry.protocol.lines.validation import Accept, Lines, Verdict, validate_line
+from logferry.protocol.plain.acks import ACK_OK, error_ack
+from logferry.protocol.plain.client import Acked, ClientEvent, InvalidAck, PlainClientProtocol
+from logferry.protocol.plain.server import Broken, Limits, ServerEvent
 from tests.support.builders import cut, decode, join_runs
 from tests.support.judging import validate
 

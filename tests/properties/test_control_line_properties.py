@@ -6,12 +6,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.protocol.answer_lines import read_answer, read_welcome
-from logferry.protocol.control_lines import read_control_line
-from logferry.protocol.delivery import MAX_OFFSET
-from logferry.protocol.delivery_answers import InvalidAnswer
-from logferry.protocol.delivery_requests import Violation
-from tests.protocol.test_control_reader import ANSWERS, CONTROL_LINES
+from logferry.protocol.delivery.answer_lines import read_answer, read_welcome
+from logferry.protocol.delivery.control_lines import read_control_line
+from logferry.protocol.messages.answers import InvalidAnswer
+from logferry.protocol.messages.requests import Violation
+from logferry.protocol.messages.writing import MAX_OFFSET
+from tests.protocol.delivery.test_control_reader import ANSWERS, CONTROL_LINES
 
 scalars = st.one_of(
     st.none(),

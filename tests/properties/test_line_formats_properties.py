@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from logferry.model.format_names import CURRENT_RULES
 from logferry.model.render_spec import RenderSpec
-from logferry.protocol.validation import Accept, Lines
+from logferry.protocol.lines.validation import Accept, Lines
 from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.levels import SEVERITIES
 from logferry.rendering.event_boundaries import event_joiner

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.protocol.delivery import batch_header, control_line
+from logferry.protocol.messages.writing import batch_header, control_line
 from logferry.server.clients.identities.authenticator import Authenticator, Everybody
 from logferry.server.clients.memory.flow_control import MemoryBudget
 from logferry.server.clients.memory.parties import Party

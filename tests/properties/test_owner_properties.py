@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.protocol.delivery_requests import (
+from logferry.protocol.messages.requests import (
     BatchRequest,
     Content,
     Note,

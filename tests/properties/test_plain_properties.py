@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.protocol.validation import Accept, Lines, validate_line
+from logferry.protocol.lines.validation import Accept, Lines, validate_line
 from tests.support.builders import log_lines
 from tests.support.formats import render, render_line
 from tests.support.judging import validate

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from logferry import checksum, speedups
 from logferry.client.files.identity import fingerprint
 from logferry.model.format_names import CURRENT_RULES, FORMATS
-from logferry.protocol import validation
-from logferry.protocol.text import runs_by_validity
-from logferry.protocol.validation import Accept, Lines, validate_line
+from logferry.protocol.lines import validation
+from logferry.protocol.lines.text import runs_by_validity
+from logferry.protocol.lines.validation import Accept, Lines, validate_line
 from logferry.rendering.engine.escape import WHITE_SPACE, escape, with_plain_newlines
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.line_format import LineFormat

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate_line
+from logferry.protocol.lines.validation import Accept, Lines, Rejected, Verdict, validate_line
 from tests.support.judging import validate
 
 _KEYS = ['"level"', '"message"', '"timestamp"', '"l\\u0065vel"', '"levels"', '"a"', '""', '"é"', '"\\""', "level", '"a']

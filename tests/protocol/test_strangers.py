@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.protocol.opening import Opened, Opening, Speaks
+from logferry.protocol.opening.opening import Opened, Opening, Speaks
 from logferry.protocol.strangers import MAX_FIRST_LINE_BYTES, Stranger
 from tests.support.running import numbered_line
 from tests.support.strangers import STRANGERS, first_bytes

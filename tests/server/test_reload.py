@@ -13,8 +13,8 @@ import pytest
 from logferry.config import ServeSettings, load
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import ConfigError
-from logferry.protocol.plain_server import Limits
-from logferry.protocol.validation import Accept
+from logferry.protocol.lines.validation import Accept
+from logferry.protocol.plain.server import Limits
 from logferry.server.clients.connection.patience import Patience
 from logferry.server.clients.identities.networks import Networks
 from logferry.server.clients.roster import RosterSettings

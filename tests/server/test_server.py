@@ -15,8 +15,8 @@ import pytest
 
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import LogferryError, StoreError
-from logferry.protocol.acks import ACK_OK
 from logferry.protocol.compressor import encode_frame
+from logferry.protocol.plain.acks import ACK_OK
 from logferry.server import Patience, serve
 from logferry.server.clients.memory.flow_control import MAX_UNSTORED_BYTES
 from logferry.server.clients.sessions.answers import cost_of

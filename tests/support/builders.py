@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from logferry.protocol.compressor import LENGTH_BYTES
-from logferry.protocol.plain_server import Limits, PlainServerProtocol, ServerEvent
-from logferry.protocol.validation import Accept, Lines
+from logferry.protocol.lines.validation import Accept, Lines
+from logferry.protocol.plain.server import Limits, PlainServerProtocol, ServerEvent
 
 # Pieces of lines, most of them legal in some place and none of them legal in every place.
 _GRAMMAR = [

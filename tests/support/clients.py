@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from logferry.protocol.delivery_requests import Question
-from logferry.protocol.plain_server import Limits
-from logferry.protocol.validation import Accept
+from logferry.protocol.lines.validation import Accept
+from logferry.protocol.messages.requests import Question
+from logferry.protocol.plain.server import Limits
 from logferry.server.clients.bridge.store_bridge import answer_to, sign_of_life
 from logferry.server.clients.connection.connection import Connection
 from logferry.server.clients.connection.patience import Patience

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from logferry.protocol.delivery import batch_header, control_line
+from logferry.protocol.messages.writing import batch_header, control_line
 from tests.support.running import RawClient, RunningServer, numbered_line
 
 LINES = [numbered_line(number) for number in range(2000)]

@@ -16,7 +16,7 @@ from logferry.client.proof.verify import verify_all
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings, ShipSettings
-from logferry.protocol.delivery_reports import Extent
+from logferry.protocol.messages.reports import Extent
 from logferry.server.storage.disk.integrity.source_report import report
 from tests.support.running import stored_lines
 from tests.support.shipping import input_settings, ship_settings

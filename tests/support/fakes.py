@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
-from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.compressor import inflate
+from logferry.protocol.plain.acks import ACK_OK, error_ack
 from tests.support.running import DEADLINE_S
 
 _INFLATED_BYTES: Final = 64 * 1024 * 1024

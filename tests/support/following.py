@@ -19,7 +19,7 @@ from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.losses_file import KnownLoss, read_losses
 from logferry.model.chunk import Chunk
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 from tests.support.running import RunningServer, numbered_line, wait_until
 from tests.support.shipping import Shipping, losses, shipping
 

@@ -1,7 +1,7 @@
 """Judging lines to the end, as a server does in steps."""
 
+from logferry.protocol.lines.validation import Accept, LineJudge, Lines, Verdict
 from logferry.protocol.steps import Allowance
-from logferry.protocol.validation import Accept, LineJudge, Lines, Verdict
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 

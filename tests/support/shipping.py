@@ -14,7 +14,7 @@ import pytest
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Outcome, ship
 from logferry.config import InputSettings, ShipSettings, load
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 from logferry.server.storage.disk.integrity.source_report import report
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.table import Counters

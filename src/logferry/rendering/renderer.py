@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Final
 
 from logferry.model.render_spec import RenderSpec
-from logferry.protocol.text import runs_by_validity
+from logferry.protocol.lines.text import runs_by_validity
 from logferry.rendering.encodings import encoding_named
 from logferry.rendering.engine.ansi import without_ansi
 from logferry.rendering.engine.escape import BOM, NEWLINE

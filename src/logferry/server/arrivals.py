@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from logferry.protocol.tls_opening import HANDSHAKE
+from logferry.protocol.opening.tls_opening import HANDSHAKE
 
 # Looks at a client that has left take ten microseconds or so; others have their turn after a few milliseconds of them.
 _LOOKS_PER_PASS: Final = 512

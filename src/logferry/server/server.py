@@ -17,8 +17,8 @@ from logferry.config import ServeSettings
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import StoreError
 from logferry.printable import quoted
-from logferry.protocol.plain_server import Limits
-from logferry.protocol.validation import Accept
+from logferry.protocol.lines.validation import Accept
+from logferry.protocol.plain.server import Limits
 from logferry.server.arrivals import Arrivals
 from logferry.server.clients.bridge.store_bridge import StoreBridge
 from logferry.server.clients.connection.patience import Patience

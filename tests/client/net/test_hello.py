@@ -12,10 +12,10 @@ from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.readiness import READ, Readiness
 from logferry.client.net.steps import Steps, Task, run
 from logferry.errors import PeerClosed, PeerTimeout, ProtocolError
-from logferry.protocol.delivery import answer_line, control_line
-from logferry.protocol.delivery_answers import NotUnderstood, Welcome
-from logferry.protocol.delivery_client import DeliveryClientProtocol
-from logferry.protocol.delivery_reports import ReportPage
+from logferry.protocol.delivery.client import DeliveryClientProtocol
+from logferry.protocol.messages.answers import NotUnderstood, Welcome
+from logferry.protocol.messages.reports import ReportPage
+from logferry.protocol.messages.writing import answer_line, control_line
 from tests.support.builders import Clock
 
 T = TypeVar("T")

@@ -10,9 +10,10 @@ from logferry.client.net import pages, reports
 from logferry.client.net.pages import Pages
 from logferry.client.net.reports import ReportClient
 from logferry.errors import ProtocolError
-from logferry.protocol.delivery_answers import Answer, InvalidAnswer, Position
-from logferry.protocol.delivery_repairs import DamagedExtent, DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import (
+from logferry.protocol.messages.answers import Answer, InvalidAnswer, Position
+from logferry.protocol.messages.features import HEAL, LOSSES, SOURCES
+from logferry.protocol.messages.repairs import DamagedExtent, DamagePage, RepairOutcome, StoredContent
+from logferry.protocol.messages.reports import (
     Extent,
     LossPage,
     NamedSource,
@@ -21,7 +22,6 @@ from logferry.protocol.delivery_reports import (
     ReportPage,
     SourcesPage,
 )
-from logferry.protocol.features import HEAL, LOSSES, SOURCES
 
 
 class Scripted(ReportClient):

@@ -9,9 +9,9 @@ import pytest
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.errors import ProtocolError
-from logferry.protocol.delivery import answer_line, control_line
-from logferry.protocol.delivery_reports import LossPage, RecordedLoss, RecordPlace, ReportPage, losses_line
-from logferry.protocol.features import LOSSES
+from logferry.protocol.messages.features import LOSSES
+from logferry.protocol.messages.reports import LossPage, RecordedLoss, RecordPlace, ReportPage, losses_line
+from logferry.protocol.messages.writing import answer_line, control_line
 from logferry.server.storage.memory_store import MemoryStore
 from tests.support.delivery import DeliveryClient
 from tests.support.fakes import FakeServer, Talk

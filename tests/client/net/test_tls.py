@@ -24,7 +24,7 @@ from logferry.client.net.steps import run
 from logferry.client.net.tls import TlsTransport
 from logferry.client.net.transport import Transport, receive_some
 from logferry.errors import ConfigError, DeliveryError, PeerClosed, TlsAlert, Unreachable
-from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery.client import DeliveryClientProtocol
 from tests.support import fakes
 from tests.support.certificates import DAY, NOW, Identity, authority, authority_file, files_of, issued
 from tests.support.fakes import FakeServer, Script, Talk

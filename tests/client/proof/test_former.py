@@ -15,10 +15,10 @@ from logferry.cli.dispatch import main
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.known_losses import KnownLosses
 from logferry.client.state.losses_file import FILE_NAME, FORGOTTEN, MAX_ENTRIES
-from logferry.protocol.delivery import answer_line, control_line
-from logferry.protocol.delivery_answers import Welcome
-from logferry.protocol.delivery_client import DeliveryClientProtocol
-from logferry.protocol.delivery_reports import NamedSource, SourcesPage
+from logferry.protocol.delivery.client import DeliveryClientProtocol
+from logferry.protocol.messages.answers import Welcome
+from logferry.protocol.messages.reports import NamedSource, SourcesPage
+from logferry.protocol.messages.writing import answer_line, control_line
 from tests.support.delivery import DeliveryClient
 from tests.support.running import RunningServer, running_server, wait_until
 from tests.support.shipping import Printed, Shipping, append, assert_conserved, log_line, once, shipping

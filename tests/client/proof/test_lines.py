@@ -12,7 +12,7 @@ from logferry.client.proof import lines
 from logferry.client.proof.lines import LineProblem, Run, line_problems
 from logferry.client.readers.rerender import Renderings
 from logferry.model.render_spec import PLAIN, RenderSpec
-from logferry.protocol.delivery_reports import Extent
+from logferry.protocol.messages.reports import Extent
 from logferry.rendering.renderer import renderer
 from tests.support.shipping import append
 

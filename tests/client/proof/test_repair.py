@@ -19,7 +19,7 @@ from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED
 from logferry.cli.dispatch import main
 from logferry.client.proof import repair
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
-from logferry.protocol.delivery_repairs import DamagedExtent
+from logferry.protocol.messages.repairs import DamagedExtent
 from tests.client.proof.test_verify import deliver, flip, judge, remove_a_line, replace_in
 from tests.support.fakes import FakeServer, ack_every_line
 from tests.support.processes import free_port

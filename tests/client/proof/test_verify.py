@@ -22,8 +22,8 @@ from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from logferry.errors import PeerTimeout, ProtocolError, Unreachable
-from logferry.protocol.delivery import control_line
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
+from logferry.protocol.messages.writing import control_line
 from tests.support.delivery import DeliveryClient
 from tests.support.fakes import FakeServer, Script, ack_every_line, never_read
 from tests.support.processes import free_port

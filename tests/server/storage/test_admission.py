@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.protocol.delivery_answers import BatchRefused, Position
-from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
+from logferry.protocol.messages.answers import BatchRefused, Position
+from logferry.protocol.messages.requests import BatchRequest, Note, Open, Skip
 from logferry.server.storage.admission import SourceTable
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.integrity.fsck import fsck

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import pytest
 
-from logferry.protocol.delivery import MAX_ANSWER_BYTES, MAX_OFFSET
-from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
-from logferry.protocol.delivery_repairs import DamagedExtent, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import (
+from logferry.protocol.messages.answers import BatchRefused, Position, WindowRecorded
+from logferry.protocol.messages.features import read_store_id
+from logferry.protocol.messages.repairs import DamagedExtent, RepairOutcome, StoredContent
+from logferry.protocol.messages.reports import (
     Extent,
     LossPage,
     RecordedLoss,
@@ -23,8 +23,8 @@ from logferry.protocol.delivery_reports import (
     losses_line,
     report_line,
 )
-from logferry.protocol.delivery_requests import BatchRequest, Content, Losses, Note, Open, Repair, Skip, Window
-from logferry.protocol.features import read_store_id
+from logferry.protocol.messages.requests import BatchRequest, Content, Losses, Note, Open, Repair, Skip, Window
+from logferry.protocol.messages.writing import MAX_ANSWER_BYTES, MAX_OFFSET
 from logferry.server.storage import loss_limits
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore

@@ -26,8 +26,8 @@ from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.config import VerifySettings
 from logferry.errors import DeliveryError, StateError
 from logferry.printable import moment
-from logferry.protocol.acks import MAX_REASON_CHARS
-from logferry.protocol.delivery_requests import FileVerdict
+from logferry.protocol.messages.requests import FileVerdict
+from logferry.protocol.plain.acks import MAX_REASON_CHARS
 
 # List at most this many ranges of one file; `--json` lists them all.
 _MAX_RANGES: Final = 20

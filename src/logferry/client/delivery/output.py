@@ -14,7 +14,7 @@ from logferry.client.net.readiness import Readiness
 from logferry.errors import DeliveryError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_requests import ClientState
+from logferry.protocol.messages.requests import ClientState
 
 
 class Guarantee(Enum):
@@ -40,7 +40,7 @@ class Connected(NamedTuple):
     """The output accepts batches. `server` names the peer for people; the other fields hold for this connection.
 
     `store` is the id of the peer's store, "" if it does not state one. `features` are the messages that the peer
-    understands beyond the first version of its protocol (protocol/features.py).
+    understands beyond the first version of its protocol (protocol/messages/features.py).
     """
 
     server: str

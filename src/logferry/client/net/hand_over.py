@@ -6,7 +6,7 @@ from typing import Final
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import RECEIVE_BYTES, Transport
 from logferry.errors import SPEAKS_TLS, NotALogServer, PeerClosed, PeerTimeout
-from logferry.protocol.acks import answered
+from logferry.protocol.plain.acks import answered
 
 _LOOK_S: Final = 0.01
 _CLOSE_WAIT_S: Final = 1.0

@@ -13,10 +13,10 @@ from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport, receive_some
 from logferry.errors import NotALogServer, NotAuthorised, PeerClosed, PeerTimeout, ProtocolError
 from logferry.printable import in_seconds
-from logferry.protocol.acks import answered
-from logferry.protocol.delivery import VERSION, control_line
-from logferry.protocol.delivery_answers import Alive, Answer, InvalidAnswer, NotAdmitted, NotUnderstood, Welcome
-from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery.client import DeliveryClientProtocol
+from logferry.protocol.messages.answers import Alive, Answer, InvalidAnswer, NotAdmitted, NotUnderstood, Welcome
+from logferry.protocol.messages.writing import VERSION, control_line
+from logferry.protocol.plain.acks import answered
 
 # Heartbeats alone keep a request alive for this long (or for its timeout): a report may read a lot from a slow disk. A
 # server sends one every few seconds.

@@ -14,10 +14,10 @@ from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, ProtocolError
-from logferry.protocol.delivery import MAX_LOCATED, control_line
-from logferry.protocol.delivery_answers import Answer, Positions, Welcome
-from logferry.protocol.delivery_client import DeliveryClientProtocol
-from logferry.protocol.features import POSITIONS
+from logferry.protocol.delivery.client import DeliveryClientProtocol
+from logferry.protocol.messages.answers import Answer, Positions, Welcome
+from logferry.protocol.messages.features import POSITIONS
+from logferry.protocol.messages.writing import MAX_LOCATED, control_line
 
 Expected = Sequence[tuple[str, int]]
 """Sources by their ids, each with the offset up to which a store must have it."""

@@ -17,10 +17,10 @@ from logferry.client.net.transport import Transport
 from logferry.config import RepairSettings, ShipSettings
 from logferry.errors import NotALogServer, ProtocolError, QuestionRefused
 from logferry.names import text_of_name
-from logferry.protocol.delivery import FOREIGN, control_line
-from logferry.protocol.delivery_answers import Answer, Failed, InvalidAnswer, VerdictNoted, Welcome
-from logferry.protocol.delivery_client import DeliveryClientProtocol
-from logferry.protocol.delivery_repairs import (
+from logferry.protocol.delivery.client import DeliveryClientProtocol
+from logferry.protocol.messages.answers import Answer, Failed, InvalidAnswer, VerdictNoted, Welcome
+from logferry.protocol.messages.features import HEAL, LOSSES, SOURCES, STATUS
+from logferry.protocol.messages.repairs import (
     CONTENT_BYTES,
     EXTENT_BYTES,
     MAX_REPAIR_BYTES,
@@ -29,7 +29,7 @@ from logferry.protocol.delivery_repairs import (
     RepairOutcome,
     StoredContent,
 )
-from logferry.protocol.delivery_reports import (
+from logferry.protocol.messages.reports import (
     Extent,
     LossPage,
     NamedSource,
@@ -39,8 +39,8 @@ from logferry.protocol.delivery_reports import (
     ReportPage,
     SourcesPage,
 )
-from logferry.protocol.delivery_requests import FileVerdict
-from logferry.protocol.features import HEAL, LOSSES, SOURCES, STATUS
+from logferry.protocol.messages.requests import FileVerdict
+from logferry.protocol.messages.writing import FOREIGN, control_line
 
 # At most this many losses and windows of one source are listed: nobody reads further.
 _MAX_LISTED: Final = 100_000

@@ -10,7 +10,7 @@ from logferry.client.net.readiness import READ
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport
 from logferry.errors import SPEAKS_TLS, NotALogServer, PeerClosed
-from logferry.protocol.acks import answered
+from logferry.protocol.plain.acks import answered
 
 # Another answer than the one that was due arrives right behind it.
 QUIET_S: Final = 0.1

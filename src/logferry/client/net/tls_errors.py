@@ -7,7 +7,7 @@ import ssl
 from typing import Final
 
 from logferry.printable import SHOWN_REASON_CHARS, moment, printable, quoted
-from logferry.protocol.acks import answered
+from logferry.protocol.plain.acks import answered
 from logferry.x509 import Certificate
 
 # Codes of X509_verify_cert (x509_vfy.h).

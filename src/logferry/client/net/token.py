@@ -11,7 +11,7 @@ from typing import Final
 from logferry.errors import ConfigError, NotAuthorised, cause_of
 from logferry.permissions import is_open_to_others
 from logferry.printable import quoted
-from logferry.protocol.delivery import MAX_TOKEN_CHARS
+from logferry.protocol.messages.writing import MAX_TOKEN_CHARS
 from logferry.small_files import read_small_file
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.proof.lines import Run
 from logferry.client.proof.verdict import Doubled, Range, Verdict
 from logferry.client.readers.rerender import Renderings, Rerendered, rerender, rerender_as_stored
-from logferry.protocol.delivery_reports import Extent, RecordedLoss
+from logferry.protocol.messages.reports import Extent, RecordedLoss
 
 CHANGED: Final = "the file has changed since it was shipped"
 

@@ -17,7 +17,7 @@ from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
-from logferry.protocol.delivery_reports import ReportPage
+from logferry.protocol.messages.reports import ReportPage
 
 
 def copies_of(path: Path, source: str, checkpoints: Checkpoints, reports: ProofSource) -> dict[str, int]:

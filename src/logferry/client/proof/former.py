@@ -20,7 +20,7 @@ from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.losses_file import KnownLoss
 from logferry.errors import SourceError
-from logferry.protocol.delivery_reports import Extent, NamedSource, RecordedLoss, RecordedWindow, ReportPage
+from logferry.protocol.messages.reports import Extent, NamedSource, RecordedLoss, RecordedWindow, ReportPage
 
 
 @dataclass(slots=True)

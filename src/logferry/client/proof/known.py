@@ -13,7 +13,7 @@ from logferry.client.finding.patterns import Discovery, is_pattern
 from logferry.client.proof.former import FormerSource, names_of
 from logferry.client.state.losses_file import KnownLoss, without_files
 from logferry.config import FileSettings
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from logferry.client.files.line_splitter import splitter_for
 from logferry.client.readers.rerender import Renderings, chunks_up_to, lines_in, rendered_chunk
 from logferry.model.chunk import Chunk
 from logferry.model.format_names import joins_lines
-from logferry.protocol.delivery_reports import Extent
+from logferry.protocol.messages.reports import Extent
 from logferry.rendering.renderer import renderer
 
 MAX_PROBLEMS: Final = 1000

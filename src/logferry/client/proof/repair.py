@@ -24,7 +24,7 @@ from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
-from logferry.protocol.delivery_repairs import DamagedExtent
+from logferry.protocol.messages.repairs import DamagedExtent
 
 # Extents that are listed before they are repaired. A source of a terabyte has 250,000.
 _MOST: Final = 10_000

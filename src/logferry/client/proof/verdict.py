@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.lines import LineProblem
 from logferry.names import text_of_name
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ from logferry.config import FileSettings
 from logferry.errors import QuestionRefused, SourceError
 from logferry.model.render_spec import PLAIN
 from logferry.printable import moment
-from logferry.protocol.delivery_reports import Extent, ReportPage
-from logferry.protocol.elsewhere import store_of
+from logferry.protocol.messages.elsewhere import store_of
+from logferry.protocol.messages.reports import Extent, ReportPage
 
 NEVER_SHIPPED: Final = "never shipped, as far as the state folder knows"
 _KNOWS_NOTHING: Final = ClientKnowledge()

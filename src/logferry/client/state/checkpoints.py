@@ -31,7 +31,7 @@ from logferry.folder_lock import FolderLock
 from logferry.model.source import Source
 from logferry.names import encodable
 from logferry.printable import printable
-from logferry.protocol.delivery import MAX_NAME_CHARS
+from logferry.protocol.messages.writing import MAX_NAME_CHARS
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)

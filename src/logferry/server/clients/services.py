@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from logferry.protocol.delivery_requests import Question
+from logferry.protocol.messages.requests import Question
 from logferry.server.clients.memory.parties import Party
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.owners import Owner

@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Final
 
 from logferry import checksum
-from logferry.protocol.delivery import FOREIGN
-from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
-from logferry.protocol.delivery_repairs import EXTENT_BYTES
-from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
+from logferry.protocol.messages.answers import BatchRefused, Position, WindowRecorded
+from logferry.protocol.messages.repairs import EXTENT_BYTES
+from logferry.protocol.messages.requests import BatchRequest, Note, Open, Skip, Window
+from logferry.protocol.messages.writing import FOREIGN
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.loss_limits import LossCounts, LossLimits

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from logferry.model.event_times import UNREAD_TIMES, EventTimes
-from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
-from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
+from logferry.protocol.messages.answers import BatchRefused, Position, WindowRecorded
+from logferry.protocol.messages.requests import BatchRequest, Note, Open, Skip, Window
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.owners import Owner
 

@@ -6,7 +6,7 @@ Owns the size of such a page. Pure: a store passes what it has recorded, in orde
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from logferry.protocol.delivery_reports import (
+from logferry.protocol.messages.reports import (
     PAGE_BYTES,
     REPORT_PAGE,
     LossPage,

@@ -13,8 +13,8 @@ from operator import attrgetter, itemgetter
 from typing import Final
 
 from logferry import checksum
-from logferry.protocol.delivery_answers import Position
-from logferry.protocol.delivery_repairs import (
+from logferry.protocol.messages.answers import Position
+from logferry.protocol.messages.repairs import (
     CONTENT_BYTES,
     DAMAGE_PAGE,
     DamagedExtent,
@@ -22,7 +22,7 @@ from logferry.protocol.delivery_repairs import (
     RepairOutcome,
     StoredContent,
 )
-from logferry.protocol.delivery_reports import (
+from logferry.protocol.messages.reports import (
     REPORT_PAGE,
     SOURCES_PAGE,
     Extent,
@@ -32,7 +32,7 @@ from logferry.protocol.delivery_reports import (
     ReportPage,
     SourcesPage,
 )
-from logferry.protocol.delivery_requests import BatchRequest, Content, Losses, Repair, SourcesOf
+from logferry.protocol.messages.requests import BatchRequest, Content, Losses, Repair, SourcesOf
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, report_stored
 from logferry.server.storage.log_names import LogName

@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
-from logferry.protocol.delivery_answers import Position
-from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
-from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
+from logferry.protocol.messages.answers import Position
+from logferry.protocol.messages.repairs import DamagePage, RepairOutcome, StoredContent
+from logferry.protocol.messages.reports import LossPage, ReportPage, SourcesPage
+from logferry.protocol.messages.requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import Compression

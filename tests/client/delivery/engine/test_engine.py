@@ -15,8 +15,8 @@ import pytest
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import DeliveryAbandoned
 from logferry.model.render_spec import PLAIN, RenderSpec
-from logferry.protocol.acks import ACK_OK, error_ack
-from logferry.protocol.delivery import answer_line
+from logferry.protocol.messages.writing import answer_line
+from logferry.protocol.plain.acks import ACK_OK, error_ack
 from tests.support import fakes
 from tests.support.fakes import FakeServer, Talk
 from tests.support.running import DEADLINE_S, numbered_line, wait_until

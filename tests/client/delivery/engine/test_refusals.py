@@ -10,7 +10,7 @@ from logferry.client.delivery.engine.refusals import Refusals
 from logferry.client.state.known_losses import KnownLosses
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 from logferry.telemetry.metrics import Metrics
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import DeliveryAbandoned
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 from tests.faults.chaos_proxy import chaos_proxy
 from tests.support.fakes import FakeServer, Script, Talk, ack_every_line, refuse, swallow
 from tests.support.processes import free_port

@@ -36,10 +36,10 @@ from logferry.config import ShipSettings
 from logferry.errors import PeerClosed, PeerTimeout, ProtocolError, Unreachable
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.acks import ACK_OK, error_ack
-from logferry.protocol.delivery import answer_line, refusal_line
-from logferry.protocol.delivery_answers import Position, alive_line, positions_line
-from logferry.protocol.delivery_repairs import notice_line
+from logferry.protocol.messages.answers import Position, alive_line, positions_line
+from logferry.protocol.messages.repairs import notice_line
+from logferry.protocol.messages.writing import answer_line, refusal_line
+from logferry.protocol.plain.acks import ACK_OK, error_ack
 from tests.support.builders import Clock
 from tests.support.memory_delivery import MemoryOutput, Time
 from tests.support.running import numbered_line

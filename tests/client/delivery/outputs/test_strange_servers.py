@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import DeliveryAbandoned
-from logferry.protocol.acks import ACK_OK, error_ack
+from logferry.protocol.plain.acks import ACK_OK, error_ack
 from tests.support.fakes import FakeServer, Script, Talk, ack_every_line, in_turn, refuse
 from tests.support.messages import without_duration
 from tests.support.processes import free_port

@@ -18,7 +18,7 @@ from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent, RecordedLoss
+from logferry.protocol.messages.reports import Extent, RecordedLoss
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.report_line import shortcomings
 from tests.support.memory_delivery import MemoryOutput, Run, Stock, answer_nothing

@@ -13,7 +13,7 @@ from logferry.client.delivery.positions.reconciliation import PAGE_INTERVAL_S, P
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.model.source import Source
-from logferry.protocol.features import POSITIONS
+from logferry.protocol.messages.features import POSITIONS
 from tests.support.memory_delivery import MemoryOutput, Run, Stock, answer_all, unreachable
 from tests.support.running import numbered_line
 from tests.support.shipping import ship_settings

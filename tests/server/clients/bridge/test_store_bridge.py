@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from logferry.protocol.delivery_requests import Locate, Question, Report
+from logferry.protocol.messages.requests import Locate, Question, Report
 from logferry.server.clients.bridge.store_bridge import StoreBridge
 from logferry.server.storage.memory_store import MemoryStore
 from logferry.server.storage.owners import of_client

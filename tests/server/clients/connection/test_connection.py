@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from logferry.protocol.compressor import encode_frame
-from logferry.protocol.delivery import control_line
-from logferry.protocol.plain_server import Limits
+from logferry.protocol.messages.writing import control_line
+from logferry.protocol.plain.server import Limits
 from logferry.protocol.steps import STEP_BYTES
 from logferry.server.clients.connection.patience import Patience
 from logferry.server.clients.memory import flow_control, pressure

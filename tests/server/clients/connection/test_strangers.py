@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from logferry.protocol.plain_server import Limits
+from logferry.protocol.plain.server import Limits
 from tests.support.clients import World
 from tests.support.delivery import LINES
 from tests.support.messages import without_duration

@@ -1,6 +1,6 @@
 """What an identity is granted holds for all its connections together, and costs no line."""
 
-from logferry.protocol.delivery import control_line
+from logferry.protocol.messages.writing import control_line
 from logferry.server.clients.identities.authenticator import ANONYMOUS, Credentials, Everybody, PeerInfo, Principal
 from logferry.server.clients.identities.grants import Grant, Grants
 from tests.support.clients import FakeClient, World

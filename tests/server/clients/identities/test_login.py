@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol.delivery import control_line
+from logferry.protocol.messages.writing import control_line
 from logferry.server.clients.identities.authenticator import TOKEN_WANTED, Credentials, Denied, PeerInfo, Principal
 from logferry.server.clients.identities.clients_file import ClientsFile
 from logferry.server.clients.identities.entries import Identity

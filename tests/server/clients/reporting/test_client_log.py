@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from logferry.protocol.delivery import control_line
+from logferry.protocol.messages.writing import control_line
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.connection.patience import Patience
 from logferry.server.clients.identities.authenticator import Denied, PeerInfo, Principal

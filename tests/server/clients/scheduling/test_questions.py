@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Collection, Sequence
 
-from logferry.protocol.delivery_requests import Content, Question, Repair, Report
+from logferry.protocol.messages.requests import Content, Question, Repair, Report
 from logferry.server.clients.memory.flow_control import MemoryAccount, MemoryBudget
 from logferry.server.clients.scheduling.questions import QuestionOrder, Questions
 from logferry.server.clients.sessions.base import ClientDelivery

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from logferry.protocol.delivery import batch_header
+from logferry.protocol.messages.writing import batch_header
 from logferry.server.clients.memory.flow_control import READ_BYTES
 from logferry.server.clients.memory.parties import Parties
 from logferry.server.clients.scheduling.turns import Turns

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol.delivery import batch_header, control_line
-from logferry.protocol.features import SERVER_FEATURES
+from logferry.protocol.messages.features import SERVER_FEATURES
+from logferry.protocol.messages.writing import batch_header, control_line
 from logferry.server import Patience
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.integrity.fsck import fsck
@@ -277,7 +277,7 @@ def test_e4_many_sources_may_be_opened_together_and_each_has_its_own_order(tmp_p
 
 def test_e4_a_connection_that_opens_too_many_sources_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E4."""
-    for module in ("logferry.server.clients.sessions.delivery", "logferry.protocol.delivery_server"):
+    for module in ("logferry.server.clients.sessions.delivery", "logferry.protocol.delivery.server"):
         monkeypatch.setattr(f"{module}.MAX_SOURCES", 3)
     with running_server(tmp_path) as server, DeliveryClient(server) as client:
         assert client.welcome["max_sources"] == 3

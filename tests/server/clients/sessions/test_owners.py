@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol.delivery import control_line
+from logferry.protocol.messages.writing import control_line
 from logferry.server.clients.identities.authenticator import Credentials, Everybody, PeerInfo, Principal
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.delivery_requests import BatchRequest, Open
+from logferry.protocol.messages.requests import BatchRequest, Open
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.files.emptied_folders import remove_emptied
 from logferry.server.storage.disk.files.segment_files import log_folders, segment_files

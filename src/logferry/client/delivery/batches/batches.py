@@ -22,7 +22,7 @@ from logferry.model.loss import Loss, LossKind
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 from logferry.printable import printable
-from logferry.protocol.delivery_reports import Extent, RecordedLoss
+from logferry.protocol.messages.reports import Extent, RecordedLoss
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.user_patterns import patterns_left_out
 from logferry.rendering.renderer import renderer

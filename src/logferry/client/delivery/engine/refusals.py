@@ -16,7 +16,7 @@ from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.printable import SHOWN_REASON_CHARS, printable, quoted
-from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.protocol.messages.reports import RecordedLoss
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
 

@@ -11,8 +11,8 @@ from logferry.client.net.steps import Steps
 from logferry.client.net.transport import CLOSED, Transport
 from logferry.config import ShipSettings
 from logferry.errors import NotALogServer, PeerClosed, ProtocolError, TlsAlert
-from logferry.protocol.delivery_answers import NotUnderstood, Welcome
-from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery.client import DeliveryClientProtocol
+from logferry.protocol.messages.answers import NotUnderstood, Welcome
 
 # When the server has closed this many connections in a row after the hello, find out whether the hello is the cause.
 _HELLO_ATTEMPTS: Final = 3

@@ -14,8 +14,8 @@ from logferry.model.source import Source
 from logferry.model.unknown_window import UnknownWindow
 from logferry.names import text_of_name
 from logferry.protocol.compressor import gzipped
-from logferry.protocol.delivery import batch_header, control_line
-from logferry.protocol.plain_client import PlainClientProtocol, cut_lines
+from logferry.protocol.messages.writing import batch_header, control_line
+from logferry.protocol.plain.client import PlainClientProtocol, cut_lines
 
 Piece = bytes | memoryview | tuple[bytes | memoryview, ...]
 """What goes to the network in one send, if the transport takes it all. Parts are not joined: they may be large."""

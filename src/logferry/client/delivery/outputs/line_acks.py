@@ -15,8 +15,8 @@ from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
 from logferry.errors import NotALogServer, NotAuthorised, PeerClosed
 from logferry.model.batch import Batch
-from logferry.protocol.acks import answered
-from logferry.protocol.plain_client import Acked, Denied, InvalidAck, PlainClientProtocol, Refused
+from logferry.protocol.plain.acks import answered
+from logferry.protocol.plain.client import Acked, Denied, InvalidAck, PlainClientProtocol, Refused
 
 
 class LineAckSession(Session):

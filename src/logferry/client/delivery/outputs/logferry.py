@@ -34,8 +34,8 @@ from logferry.config import ShipSettings
 from logferry.errors import NotAuthorised, ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import control_line
-from logferry.protocol.delivery_answers import (
+from logferry.protocol.delivery.client import DeliveryClientProtocol
+from logferry.protocol.messages.answers import (
     Alive,
     Answer,
     BatchRefused,
@@ -47,10 +47,10 @@ from logferry.protocol.delivery_answers import (
     Welcome,
     WindowRecorded,
 )
-from logferry.protocol.delivery_client import DeliveryClientProtocol
-from logferry.protocol.delivery_repairs import DamageNotice
-from logferry.protocol.delivery_requests import ClientState
-from logferry.protocol.features import HEAL, WINDOWS
+from logferry.protocol.messages.features import HEAL, WINDOWS
+from logferry.protocol.messages.repairs import DamageNotice
+from logferry.protocol.messages.requests import ClientState
+from logferry.protocol.messages.writing import control_line
 
 # A record without any text has 54 bytes: with a smaller limit than this, every line would have to be given up.
 _LEAST_BATCH_BYTES: Final = 64

@@ -16,7 +16,7 @@ from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
 from logferry.errors import SPEAKS_TLS, NotALogServer
 from logferry.model.batch import Batch
-from logferry.protocol.acks import answered
+from logferry.protocol.plain.acks import answered
 
 
 class UnacknowledgedSession(Session):

@@ -23,7 +23,7 @@ from logferry.client.delivery.positions.unwanted import not_wanted_until
 from logferry.errors import QuestionRefused
 from logferry.model.source import Acked, Source
 from logferry.printable import printable
-from logferry.protocol.features import POSITIONS
+from logferry.protocol.messages.features import POSITIONS
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from logferry.errors import DeliveryError, ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Acked, Source
 from logferry.printable import SHOWN_REASON_CHARS, printable
-from logferry.protocol.delivery_reports import Extent, RecordedLoss
+from logferry.protocol.messages.reports import Extent, RecordedLoss
 
 logger = logging.getLogger(__name__)
 

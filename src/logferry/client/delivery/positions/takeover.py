@@ -11,7 +11,7 @@ from logferry.client.delivery.output import SourceAt
 from logferry.client.delivery.positions.unwanted import not_wanted_until
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.elsewhere import stored_elsewhere
+from logferry.protocol.messages.elsewhere import stored_elsewhere
 
 
 class Stores(NamedTuple):

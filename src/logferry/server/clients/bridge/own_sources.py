@@ -6,10 +6,10 @@ Translates between those ids and the recorded ones. A source of somebody else is
 from collections.abc import Sequence
 from dataclasses import replace
 
-from logferry.protocol.delivery_answers import Position
-from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
-from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
+from logferry.protocol.messages.answers import Position
+from logferry.protocol.messages.repairs import DamagePage, RepairOutcome, StoredContent
+from logferry.protocol.messages.reports import LossPage, ReportPage, SourcesPage
+from logferry.protocol.messages.requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.store import Store
 

@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from logferry.errors import StoreError, cause_of
-from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
-from logferry.protocol.delivery import FOREIGN
-from logferry.protocol.delivery_answers import alive_line, positions_failed_line, positions_line
-from logferry.protocol.delivery_repairs import RepairOutcome, content_line, damage_line, repair_line
-from logferry.protocol.delivery_reports import losses_line, report_line, sources_line
-from logferry.protocol.delivery_requests import Content, Damaged, Locate, Losses, Question, Repair, Report, SourcesOf
+from logferry.protocol.messages.answers import alive_line, positions_failed_line, positions_line
+from logferry.protocol.messages.repairs import RepairOutcome, content_line, damage_line, repair_line
+from logferry.protocol.messages.reports import losses_line, report_line, sources_line
+from logferry.protocol.messages.requests import Content, Damaged, Locate, Losses, Question, Repair, Report, SourcesOf
+from logferry.protocol.messages.writing import FOREIGN
+from logferry.protocol.plain.acks import MAX_REASON_CHARS, error_ack
 from logferry.server.clients.bridge.echo import Echo
 from logferry.server.clients.bridge.own_sources import OwnSources
 from logferry.server.clients.sessions.base import ClientDelivery

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from logferry.errors import cause_of
-from logferry.protocol.delivery import denial_line
-from logferry.protocol.delivery_requests import Question
-from logferry.protocol.opening import Opened, Opening, Speaks
+from logferry.protocol.messages.requests import Question
+from logferry.protocol.messages.writing import denial_line
+from logferry.protocol.opening.opening import Opened, Opening, Speaks
 from logferry.protocol.steps import is_small
 from logferry.protocol.strangers import NO_HEADER, Stranger
 from logferry.server.clients.connection.answering import Answering

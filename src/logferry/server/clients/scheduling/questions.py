@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, repair_line
-from logferry.protocol.delivery_requests import Content, Locate, Question, Repair, Report, SourcesOf
+from logferry.protocol.messages.repairs import CONTENT_BYTES, RepairOutcome, repair_line
+from logferry.protocol.messages.requests import Content, Locate, Question, Repair, Report, SourcesOf
 from logferry.server.clients.memory.flow_control import MemoryAccount, MemoryBudget
 from logferry.server.clients.scheduling.waiting import Asker, CheapFirst, InTurn
 from logferry.server.clients.services import StoreAccess

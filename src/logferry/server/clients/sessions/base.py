@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
-from logferry.protocol.delivery_requests import Question
-from logferry.protocol.plain_server import Limits
-from logferry.protocol.validation import Accept
+from logferry.protocol.lines.validation import Accept
+from logferry.protocol.messages.requests import Question
+from logferry.protocol.plain.server import Limits
 from logferry.server.clients.identities.authenticator import Credentials, Denied, Principal, TokenWanted
 from logferry.server.clients.reporting.client_record import ClientRecord
 from logferry.server.storage.deliveries import Delivery

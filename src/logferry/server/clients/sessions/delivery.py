@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from logferry.protocol.acks import error_ack
-from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line, denial_line
-from logferry.protocol.delivery_answers import BatchRefused, Position
-from logferry.protocol.delivery_repairs import notice_line
-from logferry.protocol.delivery_requests import (
+from logferry.protocol.delivery.server import DeliveryServerProtocol
+from logferry.protocol.messages.answers import BatchRefused, Position
+from logferry.protocol.messages.features import HEAL, SERVER_FEATURES
+from logferry.protocol.messages.repairs import notice_line
+from logferry.protocol.messages.requests import (
     Auth,
     BatchRequest,
     Content,
@@ -34,8 +34,8 @@ from logferry.protocol.delivery_requests import (
     Violation,
     Window,
 )
-from logferry.protocol.delivery_server import DeliveryServerProtocol
-from logferry.protocol.features import HEAL, SERVER_FEATURES
+from logferry.protocol.messages.writing import MAX_SOURCES, VERSION, answer_line, denial_line
+from logferry.protocol.plain.acks import error_ack
 from logferry.server.clients.identities.authenticator import Credentials, Denied, TokenWanted, owner_of
 from logferry.server.clients.memory.flow_control import SOURCE_BYTES
 from logferry.server.clients.sessions.base import (

@@ -6,9 +6,9 @@ group of a thousand small batches with one line per source.
 
 from typing import Final
 
-from logferry.protocol.acks import MAX_REASON_CHARS
-from logferry.protocol.delivery import answer_line, refusal_line
-from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
+from logferry.protocol.messages.answers import BatchRefused, Position, WindowRecorded
+from logferry.protocol.messages.writing import answer_line, refusal_line
+from logferry.protocol.plain.acks import MAX_REASON_CHARS
 from logferry.server.clients.sessions.base import Answers, ClientDelivery, add_answer
 
 

@@ -5,9 +5,9 @@ from functools import lru_cache
 from typing import Final
 
 from logferry.model.event_times import joined
-from logferry.protocol.acks import ACK_OK, error_ack
-from logferry.protocol.plain_server import Broken, Met, PlainServerProtocol, ServerEvent
-from logferry.protocol.validation import Lines
+from logferry.protocol.lines.validation import Lines
+from logferry.protocol.plain.acks import ACK_OK, error_ack
+from logferry.protocol.plain.server import Broken, Met, PlainServerProtocol, ServerEvent
 from logferry.server.clients.sessions.answers import cost_of
 from logferry.server.clients.sessions.base import (
     Answers,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
+from logferry.protocol.opening.tls_opening import TlsOpening
 from logferry.protocol.strangers import Stranger
-from logferry.protocol.tls_opening import TlsOpening
 from logferry.server.clients.memory.flow_control import READ_BYTES
 from logferry.server.clients.memory.parties import Party
 from logferry.server.clients.tls.engine import TlsEngine, TlsViolation

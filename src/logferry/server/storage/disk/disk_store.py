@@ -29,10 +29,10 @@ from typing import Final
 
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse
-from logferry.protocol.delivery_answers import Position
-from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
-from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
+from logferry.protocol.messages.answers import Position
+from logferry.protocol.messages.repairs import DamagePage, RepairOutcome, StoredContent
+from logferry.protocol.messages.reports import LossPage, ReportPage, SourcesPage
+from logferry.protocol.messages.requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.disk.files.data_lock import lock_data_folder
 from logferry.server.storage.disk.files.file_system import FileSystem

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.answer_lines import read_answer
-from logferry.protocol.delivery_reports import ReportPage, report_line
+from logferry.protocol.delivery.answer_lines import read_answer
+from logferry.protocol.messages.reports import ReportPage, report_line
 from logferry.server.storage.disk.content import segment_bytes
 from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.integrity.damage import DamageRegistry, Judged

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.delivery_requests import BatchRequest, Open, Repair
+from logferry.protocol.messages.requests import BatchRequest, Open, Repair
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.compression.segment_forms import SegmentForms
 from logferry.server.storage.disk.integrity import damaged_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.delivery_requests import BatchRequest, Open, Skip
+from logferry.protocol.messages.requests import BatchRequest, Open, Skip
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.journals import compaction, own_journals

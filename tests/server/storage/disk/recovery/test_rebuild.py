@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from logferry.errors import StoreError
-from logferry.protocol.delivery_requests import Open, Skip, Window
+from logferry.protocol.messages.requests import Open, Skip, Window
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.files.held_folder import HeldFolder
 from logferry.server.storage.disk.journals.journal import begin_entry, journal_path, total_entry

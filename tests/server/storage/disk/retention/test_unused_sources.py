@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.delivery_requests import Open
+from logferry.protocol.messages.requests import Open
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.retention.unused_sources import PAGE_ROWS, PAUSE_S, UNUSED_S, UnusedSources

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.delivery_requests import BatchRequest, Open
+from logferry.protocol.messages.requests import BatchRequest, Open
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem

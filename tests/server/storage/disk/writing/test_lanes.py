@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from logferry.protocol.delivery_requests import Open
+from logferry.protocol.messages.requests import Open
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.writing.lanes import MAX_GROUP, Lanes
 from logferry.server.storage.log_names import NO_LOG, LogName

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol.delivery_requests import Note, Open, Window
+from logferry.protocol.messages.requests import Note, Open, Window
 from logferry.server.storage import loss_limits
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore

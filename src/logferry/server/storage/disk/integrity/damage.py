@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from logferry.protocol.delivery_repairs import DAMAGE_PAGE, DamagedExtent, DamagePage
+from logferry.protocol.messages.repairs import DAMAGE_PAGE, DamagedExtent, DamagePage
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import DamageRow
 from logferry.server.storage.store import OnDamage

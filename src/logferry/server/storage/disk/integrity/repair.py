@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, StoredContent
-from logferry.protocol.delivery_requests import Content, Repair
+from logferry.protocol.messages.repairs import CONTENT_BYTES, RepairOutcome, StoredContent
+from logferry.protocol.messages.requests import Content, Repair
 from logferry.server.storage.disk.compression.segment_forms import SegmentForms
 from logferry.server.storage.disk.content.segment_bytes import CompressedBytes, PlainBytes, SegmentBytes, blocks
 from logferry.server.storage.disk.content.stored_segments import StoredSegments

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from logferry.protocol.delivery_answers import Position
-from logferry.protocol.delivery_reports import (
+from logferry.protocol.messages.answers import Position
+from logferry.protocol.messages.reports import (
     PAGE_BYTES,
     REPORT_PAGE,
     SOURCES_PAGE,
@@ -22,7 +22,7 @@ from logferry.protocol.delivery_reports import (
     SourcesPage,
     json_bytes,
 )
-from logferry.protocol.delivery_requests import Losses, SourcesOf
+from logferry.protocol.messages.requests import Losses, SourcesOf
 from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.integrity.damage import Judged

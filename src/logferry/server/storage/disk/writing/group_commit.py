@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from logferry.protocol.delivery_requests import BatchRequest
+from logferry.protocol.messages.requests import BatchRequest
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.journals.journals import Journals

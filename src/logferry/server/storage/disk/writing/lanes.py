@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from logferry.protocol.delivery_requests import BatchRequest
+from logferry.protocol.messages.requests import BatchRequest
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.log_names import LogName
 

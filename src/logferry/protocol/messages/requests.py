@@ -1,13 +1,13 @@
 """The requests of the delivery extension, as the server reads them (docs/protocol.md, rules E).
 
-Values only: `control_lines.py` parses control lines into them. A client writes control lines with `delivery.py`.
+Values only: `control_lines.py` parses control lines into them. A client writes control lines with `writing.py`.
 """
 
 from dataclasses import dataclass, field
 
 from logferry.model.event_times import UNREAD_TIMES, EventTimes
-from logferry.protocol.delivery import MAX_OFFSET
-from logferry.protocol.delivery_reports import RecordPlace
+from logferry.protocol.messages.reports import RecordPlace
+from logferry.protocol.messages.writing import MAX_OFFSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The answers of a server, as the client reads them: which keys each has, and what their values may be.
 
-To add an answer, add its value to `delivery_answers.py`, and its keys to `_ANSWERS`. Pure: `control_reader.py` reads
+To add an answer, add its value to `messages/answers.py`, and its keys to `_ANSWERS`. Pure: `control_reader.py` reads
 every value. Whether an answer belongs to a question, and whether its numbers agree with each other and with what the
 client knows, is left to the caller.
 """
@@ -12,8 +12,7 @@ from typing import Any, Final, cast
 from logferry.errors import SPEAKS_TLS
 from logferry.names import encodable
 from logferry.printable import printable
-from logferry.protocol.acks import MAX_REASON_CHARS, TLS_ONLY, answered, parse_ack
-from logferry.protocol.control_reader import (
+from logferry.protocol.delivery.control_reader import (
     MAX_UNIX_TIME,
     MalformedLine,
     Shape,
@@ -32,8 +31,7 @@ from logferry.protocol.control_reader import (
     text,
     whole_number,
 )
-from logferry.protocol.delivery import MAX_LOCATED, MAX_PATH_CHARS, MAX_SOURCES
-from logferry.protocol.delivery_answers import (
+from logferry.protocol.messages.answers import (
     Alive,
     Answer,
     BatchRefused,
@@ -47,8 +45,9 @@ from logferry.protocol.delivery_answers import (
     Welcome,
     WindowRecorded,
 )
-from logferry.protocol.delivery_repairs import DamagedExtent, DamageNotice, DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import (
+from logferry.protocol.messages.features import read_features, read_store_id
+from logferry.protocol.messages.repairs import DamagedExtent, DamageNotice, DamagePage, RepairOutcome, StoredContent
+from logferry.protocol.messages.reports import (
     Extent,
     LossPage,
     NamedSource,
@@ -58,7 +57,8 @@ from logferry.protocol.delivery_reports import (
     ReportPage,
     SourcesPage,
 )
-from logferry.protocol.features import read_features, read_store_id
+from logferry.protocol.messages.writing import MAX_LOCATED, MAX_PATH_CHARS, MAX_SOURCES
+from logferry.protocol.plain.acks import MAX_REASON_CHARS, TLS_ONLY, answered, parse_ack
 
 _MAX_WORD_CHARS: Final = 64  # of a durability, or the state of an extent
 

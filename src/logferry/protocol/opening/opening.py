@@ -7,8 +7,8 @@ MAX_FIRST_LINE_BYTES (docs/protocol.md, rules M4 and M10 to M12).
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from logferry.protocol.delivery_server import is_hello_prefix
-from logferry.protocol.proxy_header import MalformedHeader, ProxyHeader, read_header
+from logferry.protocol.delivery.server import is_hello_prefix
+from logferry.protocol.opening.proxy_header import MalformedHeader, ProxyHeader, read_header
 from logferry.protocol.strangers import NO_HEADER, Stranger, may_become_stranger, stranger_of
 
 

@@ -9,9 +9,10 @@ from itertools import pairwise
 
 import pytest
 
-from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.compressor import LENGTH_BYTES, encode_frame, inflate
-from logferry.protocol.plain_client import (
+from logferry.protocol.lines.validation import Accept, Lines, Rejected
+from logferry.protocol.plain.acks import ACK_OK, error_ack
+from logferry.protocol.plain.client import (
     MAX_ACK_BYTES,
     Acked,
     ClientEvent,
@@ -20,9 +21,8 @@ from logferry.protocol.plain_client import (
     Refused,
     cut_lines,
 )
-from logferry.protocol.plain_server import MAX_FRAME_REFUSALS, Broken, Limits, Met, PlainServerProtocol, ServerEvent
+from logferry.protocol.plain.server import MAX_FRAME_REFUSALS, Broken, Limits, Met, PlainServerProtocol, ServerEvent
 from logferry.protocol.steps import INFLATED_WEIGHT, SCANNED_WEIGHT, STEP_BYTES, STEP_LINES, STEP_REQUESTS
-from logferry.protocol.validation import Accept, Lines, Rejected
 from tests.support.builders import decode
 
 LIMITS = Limits(max_record_bytes=1024, max_frame_bytes=4096, max_inflated_bytes=16384)

@@ -11,17 +11,11 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol import delivery_bulk, delivery_server
-from logferry.protocol.acks import ACK_OK, error_ack
-from logferry.protocol.delivery import (
-    MAX_CONTROL_BYTES,
-    MAX_LOCATED,
-    answer_line,
-    batch_header,
-    control_line,
-    refusal_line,
-)
-from logferry.protocol.delivery_answers import (
+from logferry.protocol.delivery import bulk as delivery_bulk
+from logferry.protocol.delivery import server as delivery_server
+from logferry.protocol.delivery.client import DeliveryClientProtocol
+from logferry.protocol.delivery.server import DeliveryServerProtocol, is_hello_prefix
+from logferry.protocol.messages.answers import (
     Alive,
     Answer,
     BatchRefused,
@@ -35,8 +29,7 @@ from logferry.protocol.delivery_answers import (
     positions_failed_line,
     positions_line,
 )
-from logferry.protocol.delivery_client import DeliveryClientProtocol
-from logferry.protocol.delivery_repairs import (
+from logferry.protocol.messages.repairs import (
     EXTENT_BYTES,
     DamagedExtent,
     DamageNotice,
@@ -48,7 +41,7 @@ from logferry.protocol.delivery_repairs import (
     notice_line,
     repair_line,
 )
-from logferry.protocol.delivery_reports import (
+from logferry.protocol.messages.reports import (
     Extent,
     NamedSource,
     RecordedLoss,
@@ -58,7 +51,7 @@ from logferry.protocol.delivery_reports import (
     report_line,
     sources_line,
 )
-from logferry.protocol.delivery_requests import (
+from logferry.protocol.messages.requests import (
     BatchRequest,
     Content,
     Damaged,
@@ -74,7 +67,15 @@ from logferry.protocol.delivery_requests import (
     Violation,
     Window,
 )
-from logferry.protocol.delivery_server import DeliveryServerProtocol, is_hello_prefix
+from logferry.protocol.messages.writing import (
+    MAX_CONTROL_BYTES,
+    MAX_LOCATED,
+    answer_line,
+    batch_header,
+    control_line,
+    refusal_line,
+)
+from logferry.protocol.plain.acks import ACK_OK, error_ack
 from logferry.protocol.steps import INFLATED_WEIGHT, STEP_BYTES, STEP_LINES, STEP_REQUESTS
 from tests.support.delivery import LINES, batch, hello, opening
 

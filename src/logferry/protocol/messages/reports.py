@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from logferry.protocol.acks import MAX_REASON_CHARS
-from logferry.protocol.delivery import answer_line
+from logferry.protocol.messages.writing import answer_line
+from logferry.protocol.plain.acks import MAX_REASON_CHARS
 
 # Sources in one page of those that had a path.
 SOURCES_PAGE: Final = 500

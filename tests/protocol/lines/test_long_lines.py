@@ -7,10 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logferry import speedups
-from logferry.protocol import long_lines
-from logferry.protocol.long_lines import HAS_LEVEL, HAS_MESSAGE, MAX_NESTING, is_nested_too_deeply, is_whole, new_state
+from logferry.protocol.lines import long_lines
+from logferry.protocol.lines.long_lines import (
+    HAS_LEVEL,
+    HAS_MESSAGE,
+    MAX_NESTING,
+    is_nested_too_deeply,
+    is_whole,
+    new_state,
+)
+from logferry.protocol.lines.validation import Accept, LineJudge, Lines, LongLine, Rejected, Run, Verdict, validate_line
 from logferry.protocol.steps import Allowance
-from logferry.protocol.validation import Accept, LineJudge, Lines, LongLine, Rejected, Run, Verdict, validate_line
 
 SCANS = [long_lines.scan_record, *([speedups.compiled.scan_record] if speedups.compiled else [])]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from logferry.errors import FrameError
-from logferry.protocol.acks import ACK_OK, answered, denial_in, parse_ack
 from logferry.protocol.compressor import encode_frame
 from logferry.protocol.patterns import compile_pattern
+from logferry.protocol.plain.acks import ACK_OK, answered, denial_in, parse_ack
 
 # Our server never writes a longer answer; a peer that does speaks another protocol.
 MAX_ACK_BYTES: Final = 64 * 1024

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 from logferry.names import encodable
-from logferry.protocol.delivery import MAX_OFFSET
+from logferry.protocol.messages.writing import MAX_OFFSET
 from logferry.protocol.patterns import compile_pattern
 
 # Our own lines have three levels: an object, a list in it, and rows. A key that is not known may have some more.

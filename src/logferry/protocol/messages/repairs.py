@@ -6,7 +6,7 @@ Values only. `control_lines.py` parses the requests, `answer_lines.py` the answe
 import binascii
 from typing import Final, NamedTuple
 
-from logferry.protocol.delivery import answer_line
+from logferry.protocol.messages.writing import answer_line
 
 # Stored bytes in one answer: in base64 well below the longest answer that a client accepts.
 CONTENT_BYTES: Final = 512 * 1024

@@ -5,9 +5,9 @@ Owns the beginning of an answer that is not complete yet. Must never read a cloc
 
 from collections.abc import Sequence
 
-from logferry.protocol.answer_lines import read_answer, read_welcome
-from logferry.protocol.delivery import MAX_ANSWER_BYTES
-from logferry.protocol.delivery_answers import Answer, InvalidAnswer, NotUnderstood, Welcome
+from logferry.protocol.delivery.answer_lines import read_answer, read_welcome
+from logferry.protocol.messages.answers import Answer, InvalidAnswer, NotUnderstood, Welcome
+from logferry.protocol.messages.writing import MAX_ANSWER_BYTES
 
 
 class DeliveryClientProtocol:

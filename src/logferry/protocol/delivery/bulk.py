@@ -12,9 +12,9 @@ from logferry import checksum
 from logferry.errors import FrameError
 from logferry.model.event_times import NO_TIMES, joined
 from logferry.protocol.compressor import Inflation
-from logferry.protocol.delivery_requests import BatchRequest, Repair, Violation
+from logferry.protocol.lines.validation import Accept, LineJudge, Rejected, Run, count_if_usual
+from logferry.protocol.messages.requests import BatchRequest, Repair, Violation
 from logferry.protocol.steps import BYTES_SUMMED_AS_ONE, INFLATED_WEIGHT, Allowance
-from logferry.protocol.validation import Accept, LineJudge, Rejected, Run, count_if_usual
 
 
 def open_usual(header: Mapping[str, Any], body: bytes, allowance: Allowance) -> BatchRequest | None:

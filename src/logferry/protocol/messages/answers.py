@@ -1,6 +1,6 @@
 """The answers of the delivery extension, as a client reads them (docs/protocol.md, rules E1 to E20).
 
-Values only: `answer_lines.py` parses answers into them. A server writes answers with `delivery.py`. They are named
+Values only: `answer_lines.py` parses answers into them. A server writes answers with `writing.py`. They are named
 tuples, because a client defines them at each start, and a frozen dataclass takes five times as long
 (benchmarks/run.py, `startup`).
 """
@@ -8,10 +8,10 @@ tuples, because a client defines them at each start, and a frozen dataclass take
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from logferry.protocol.acks import MAX_REASON_CHARS
-from logferry.protocol.delivery import MAX_SOURCES, answer_line
-from logferry.protocol.delivery_repairs import DamageNotice, DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
+from logferry.protocol.messages.repairs import DamageNotice, DamagePage, RepairOutcome, StoredContent
+from logferry.protocol.messages.reports import LossPage, ReportPage, SourcesPage
+from logferry.protocol.messages.writing import MAX_SOURCES, answer_line
+from logferry.protocol.plain.acks import MAX_REASON_CHARS
 
 
 class Welcome(NamedTuple):

@@ -6,9 +6,9 @@ is a stranger here: nothing that it sends may be stored (docs/protocol.md, rule 
 
 from typing import Final
 
-from logferry.protocol.acks import TLS_ONLY, error_ack
-from logferry.protocol.delivery_server import is_hello_prefix
-from logferry.protocol.proxy_header import MalformedHeader, ProxyHeader, read_header
+from logferry.protocol.delivery.server import is_hello_prefix
+from logferry.protocol.opening.proxy_header import MalformedHeader, ProxyHeader, read_header
+from logferry.protocol.plain.acks import TLS_ONLY, error_ack
 from logferry.protocol.strangers import NO_HEADER, Stranger, may_become_stranger, stranger_of
 
 # The first byte of a client that speaks TLS: the type of its first record (RFC 8446, section 5.1).

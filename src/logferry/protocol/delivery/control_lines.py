@@ -1,14 +1,13 @@
 """The control lines of a client, as the server reads them: which keys each has, and what their values may be.
 
-To add a message, add its value to `delivery_requests.py`, and its keys to `_LINES`. Owns the limits of texts. Pure:
-`control_reader.py` reads every value; which bytes follow a header is left to `delivery_server.py`.
+To add a message, add its value to `messages/requests.py`, and its keys to `_LINES`. Owns the limits of texts. Pure:
+`control_reader.py` reads every value; which bytes follow a header is left to `server.py`.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from logferry.protocol.acks import MAX_REASON_CHARS
-from logferry.protocol.control_reader import (
+from logferry.protocol.delivery.control_reader import (
     MalformedLine,
     Shape,
     count,
@@ -26,9 +25,9 @@ from logferry.protocol.control_reader import (
     source_id,
     text,
 )
-from logferry.protocol.delivery import MAX_LOCATED, MAX_NAME_CHARS, MAX_OFFSET, MAX_PATH_CHARS, MAX_TOKEN_CHARS, VERSION
-from logferry.protocol.delivery_reports import RecordPlace
-from logferry.protocol.delivery_requests import (
+from logferry.protocol.messages.features import read_features
+from logferry.protocol.messages.reports import RecordPlace
+from logferry.protocol.messages.requests import (
     Auth,
     ClientState,
     Content,
@@ -48,7 +47,15 @@ from logferry.protocol.delivery_requests import (
     Violation,
     Window,
 )
-from logferry.protocol.features import read_features
+from logferry.protocol.messages.writing import (
+    MAX_LOCATED,
+    MAX_NAME_CHARS,
+    MAX_OFFSET,
+    MAX_PATH_CHARS,
+    MAX_TOKEN_CHARS,
+    VERSION,
+)
+from logferry.protocol.plain.acks import MAX_REASON_CHARS
 
 MAX_VERSION_CHARS: Final = 64
 

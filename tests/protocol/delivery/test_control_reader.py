@@ -10,12 +10,20 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol.answer_lines import read_answer, read_welcome
-from logferry.protocol.control_lines import read_control_line
-from logferry.protocol.control_reader import MAX_DEPTH, MalformedLine, offset, optional, read_line, read_object, text
-from logferry.protocol.delivery import MAX_OFFSET, answer_line, control_line
-from logferry.protocol.delivery_answers import Alive, InvalidAnswer, Position
-from logferry.protocol.delivery_requests import Hello, Note, Open, Ping, SourcesOf, Violation
+from logferry.protocol.delivery.answer_lines import read_answer, read_welcome
+from logferry.protocol.delivery.control_lines import read_control_line
+from logferry.protocol.delivery.control_reader import (
+    MAX_DEPTH,
+    MalformedLine,
+    offset,
+    optional,
+    read_line,
+    read_object,
+    text,
+)
+from logferry.protocol.messages.answers import Alive, InvalidAnswer, Position
+from logferry.protocol.messages.requests import Hello, Note, Open, Ping, SourcesOf, Violation
+from logferry.protocol.messages.writing import MAX_OFFSET, answer_line, control_line
 
 POSITION: Mapping[str, Any] = {"source": "s1", "committed": 1, "lines": 1, "crc32": 1}
 

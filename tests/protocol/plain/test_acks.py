@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from logferry.protocol.acks import ACK_OK, MAX_REASON_CHARS, Ack, answered, error_ack, parse_ack
+from logferry.protocol.plain.acks import ACK_OK, MAX_REASON_CHARS, Ack, answered, error_ack, parse_ack
 
 
 def test_the_ok_ack_is_fixed_to_the_byte() -> None:

@@ -17,11 +17,11 @@ from typing import Final, NoReturn
 
 from logferry import speedups
 from logferry.model.event_times import UNREAD_TIMES, EventTimes
-from logferry.protocol import long_lines
-from logferry.protocol.long_lines import HAS_LEVEL, HAS_MESSAGE, MAX_NESTING
+from logferry.protocol.lines import long_lines
+from logferry.protocol.lines.long_lines import HAS_LEVEL, HAS_MESSAGE, MAX_NESTING
+from logferry.protocol.lines.text import first_undecodable, runs_by_validity
 from logferry.protocol.patterns import IS_AFFECTED, compile_pattern
 from logferry.protocol.steps import LONG_LINE_BYTES, PARSED_WEIGHT, SCANNED_WEIGHT, STEP_BYTES, Allowance
-from logferry.protocol.text import first_undecodable, runs_by_validity
 
 
 class Accept(StrEnum):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate_line
+from logferry.protocol.lines.validation import Accept, Lines, Rejected, Verdict, validate_line
 from tests.support.judging import validate
 
 CANONICAL = b'{"level": "INFO", "message": "a", "timestamp": "2024-01-15 08:23:45"}\n'

@@ -8,11 +8,11 @@ more in one call than a step (steps.py).
 from collections.abc import Mapping
 from typing import Any, Final
 
-from logferry.protocol.control_lines import read_control_line
-from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_SOURCES
-from logferry.protocol.delivery_bulk import Bulk, open_usual
-from logferry.protocol.delivery_repairs import EXTENT_BYTES
-from logferry.protocol.delivery_requests import End, Note, Open, Request, Skip, Violation, Window
+from logferry.protocol.delivery.bulk import Bulk, open_usual
+from logferry.protocol.delivery.control_lines import read_control_line
+from logferry.protocol.messages.repairs import EXTENT_BYTES
+from logferry.protocol.messages.requests import End, Note, Open, Request, Skip, Violation, Window
+from logferry.protocol.messages.writing import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_SOURCES
 from logferry.protocol.pieces import Pieces
 from logferry.protocol.steps import PARSED_WEIGHT, USUAL_CONTROL_BYTES, Allowance
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.protocol.opening import Opening, Speaks
-from logferry.protocol.proxy_header import MAX_HEADER_BYTES, MalformedHeader, ProxyHeader, read_header
+from logferry.protocol.opening.opening import Opening, Speaks
+from logferry.protocol.opening.proxy_header import MAX_HEADER_BYTES, MalformedHeader, ProxyHeader, read_header
 from logferry.protocol.strangers import NO_HEADER, PROXY_V2_SIGNATURE
 from tests.support.running import numbered_line
 from tests.support.strangers import PROXY_V2

@@ -17,6 +17,7 @@ from logferry.protocol.compressor import (
     Inflation,
     frame_length,
 )
+from logferry.protocol.lines.validation import Accept, LineJudge, Lines, Rejected, count_if_usual, too_long
 from logferry.protocol.patterns import compile_pattern
 from logferry.protocol.pieces import Pieces
 from logferry.protocol.steps import INFLATED_WEIGHT, STEP_BYTES, Allowance
@@ -29,7 +30,6 @@ from logferry.protocol.strangers import (
     stranger_of_endless_line,
     stranger_of_line,
 )
-from logferry.protocol.validation import Accept, LineJudge, Lines, Rejected, count_if_usual, too_long
 
 # A frame of 40 KB can hold 16 million lines that are refused. A client that sends more than this many in one frame
 # does not look at the answers, and gets one for all that follow (rule M14).

@@ -1,0 +1,1 @@
+"""Which lines a server accepts, and which are UTF-8."""

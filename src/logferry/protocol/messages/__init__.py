@@ -1,0 +1,1 @@
+"""The messages of the delivery extension as values, and how both ends write them."""
