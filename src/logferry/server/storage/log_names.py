@@ -53,6 +53,11 @@ def log_of_source(host: str, path: str, *, identity: str = "") -> LogName:
     return LogName(host, path or "/", identity)
 
 
+def most_folders(log: LogName) -> int:
+    """Return how many folders a log has at most, one in the other; without that of an identity."""
+    return min(MAX_NAMES, 1 + max(1, log.path.count("/")))
+
+
 def host_name(address: str) -> str:
     """Return a peer's IP address as the name of a folder: `10.0.0.7`, `2001-db8--1`; no zone, no `::ffff:`."""
     ip = ip_of(address)

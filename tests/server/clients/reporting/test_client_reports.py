@@ -56,6 +56,20 @@ def test_the_last_verdict_on_each_file_counts() -> None:
     assert reports.sums()["files_not_proven"] == 1
 
 
+def test_one_identity_with_thousands_of_host_names_does_not_push_out_the_hosts_of_others() -> None:
+    reports = ClientReports(Clock())
+    reports.note_state("b", "web1", ClientState("1", 1, 2))
+    for number in range(MAX_HOSTS + 100):
+        reports.note_state("a", f"host-{number}", ClientState("1", 1, 2))
+    assert ("b", "web1") in reports.hosts
+    assert len(reports.hosts) == MAX_HOSTS
+    for number in range(MAX_HOSTS):
+        reports.note_state("b", f"web{number}", ClientState("1", 1, 2))
+    owners = [owner for owner, _ in reports.hosts]
+    assert len(owners) == MAX_HOSTS
+    assert min(map(owners.count, "ab")) >= MAX_HOSTS // 2 - 1
+
+
 def test_nothing_grows_without_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_reports, "MAX_HOSTS", 5)
     monkeypatch.setattr(client_reports, "MAX_FILES", 20)

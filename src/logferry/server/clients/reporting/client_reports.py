@@ -45,16 +45,30 @@ class ClientReports:
         self._clock = clock
         self.hosts: OrderedDict[tuple[str, str], HostReport] = OrderedDict()  # by owner and host, the latest last
         self.files: OrderedDict[tuple[str, str, str], VerdictReport] = OrderedDict()  # by owner, host and path
+        self._hosts_of: dict[str, OrderedDict[str, None]] = {}
         self.pings = 0  # how many have come: whether there is something to write
         self._files_of: dict[str, OrderedDict[tuple[str, str, str], None]] = {}
 
     def note_state(self, owner: str, host: str, state: ClientState) -> None:
-        """Keep what a client says about itself; of too many hosts, the one that was quiet longest is forgotten."""
+        """Keep what a client says about itself; of too many hosts, the one that was quiet longest is forgotten.
+
+        It is one of the same owner if that has more than its share: others stay.
+        """
         self.pings += 1
         self.hosts[owner, host] = HostReport(self._clock(), state)
         self.hosts.move_to_end((owner, host))
+        of_owner = self._hosts_of.setdefault(owner, OrderedDict())
+        of_owner[host] = None
+        of_owner.move_to_end(host)
         if len(self.hosts) > MAX_HOSTS:
-            self.hosts.popitem(last=False)
+            has_too_many = len(of_owner) * len(self._hosts_of) > MAX_HOSTS
+            self._forget_host(*((owner, next(iter(of_owner))) if has_too_many else next(iter(self.hosts))))
+
+    def _forget_host(self, owner: str, host: str) -> None:
+        del self.hosts[owner, host]
+        del self._hosts_of[owner][host]
+        if not self._hosts_of[owner]:
+            del self._hosts_of[owner]
 
     def note_verdict(self, owner: str, host: str, verdict: FileVerdict) -> None:
         """Keep a verdict; of too many files of one owner, its oldest is forgotten, of too many of all, the oldest."""

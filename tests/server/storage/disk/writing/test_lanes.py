@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from logferry.protocol.messages.requests import Open
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.writing.lanes import MAX_GROUP, Lanes
-from logferry.server.storage.log_names import NO_LOG, LogName
+from logferry.server.storage.log_names import NO_LOG, LogName, most_folders, proposed_folders
 from logferry.server.storage.owners import of_client
 
 KNOWN = LogName("10.0.0.7", "")
@@ -24,8 +24,8 @@ def opening(sender: int, number: int) -> Delivery:
     return Delivery(NO_LOG, [], 0, 0, source_request=request, sender=sender)
 
 
-def lanes(max_logs: int = 4096) -> Lanes:
-    return Lanes(max_logs=max_logs, must_open=lambda delivery: delivery.log != KNOWN)
+def lanes(max_logs: int = 4096, *, names: int = 3) -> Lanes:
+    return Lanes(max_logs=max_logs, new_names=lambda delivery: names if delivery.log != KNOWN else 0)
 
 
 def groups_until(waiting: Lanes, arrived: Sequence[Delivery], wanted: Delivery) -> int:
@@ -104,3 +104,24 @@ def test_plain_lines_of_many_clients_for_open_files_are_one_group_in_their_order
 def test_a_sender_that_is_alone_has_more_room() -> None:
     waiting = lanes()
     assert len(waiting.take([new_log(1, number) for number in range(1000)])) > 100
+
+
+def test_a_group_needs_a_bounded_number_of_new_names_however_deep_the_paths_are() -> None:
+    """A group of 256 logs with 22 folders each took more than a second, and everybody waits for a group."""
+    alone = lanes(names=25).take([new_log(1, number) for number in range(1000)])
+    assert 20 <= len(alone) <= 1024 // 25
+    several = lanes(names=25).take([new_log(sender, number) for number in range(1000) for sender in range(3)])
+    assert 5 <= len(several) <= 256 // 25
+
+
+def test_a_new_log_that_finds_no_room_among_deep_ones_is_the_first_of_the_next_group() -> None:
+    waiting = lanes(names=25)
+    waiting.take([new_log(sender, number) for number in range(100) for sender in range(12)])
+    honest = new_log(99, 0)
+    assert groups_until(waiting, [honest], honest) <= 2
+
+
+def test_the_folders_of_a_log_are_never_more_than_are_expected() -> None:
+    for path in ("", "/", "a", "/a", "/a/b/c.log", "//a///b", "/x" * 100, "/" + "y" * 5000):
+        log = LogName("web", path)
+        assert next(proposed_folders(log)).count("/") + 1 <= most_folders(log)

@@ -11,6 +11,7 @@ ledger; recovery moves it aside (recovery.py).
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from logferry.protocol.messages.requests import BatchRequest
 from logferry.server.storage.admission import GroupChanges, SourceTable
@@ -23,11 +24,14 @@ from logferry.server.storage.disk.segments.deferred_sync import DeferredSync
 from logferry.server.storage.disk.segments.held_back import log_of
 from logferry.server.storage.disk.segments.segments import Payload, Segments
 from logferry.server.storage.disk.writing.time_index import TimeIndex
-from logferry.server.storage.log_names import LogName, log_of_source
+from logferry.server.storage.log_names import MAX_NAMES, LogName, log_of_source, most_folders
 from logferry.server.storage.records import Placement
 from logferry.server.storage.store import StoreCounters
 
 CrashPoint = Callable[[str], None]
+
+# Of a log: its folders, and a segment.
+_MOST_NAMES: Final = MAX_NAMES + 1
 
 
 def no_crash(_: str) -> None:
@@ -136,17 +140,23 @@ class GroupCommit:
         """Whether a connection has opened a source and may move it."""
         return source in self._sources.owners
 
-    def must_open(self, delivery: Delivery) -> bool:
-        """Whether a segment must be opened to append a delivery, as far as that is known before it is judged."""
+    def new_names(self, delivery: Delivery) -> int:
+        """Return how many names of folders and files storing a delivery may need at most, 0 if its segment is open.
+
+        As far as that is known before it is judged: a source that is new may have any path.
+        """
         request = delivery.source_request
         if request is None:
-            return not self._segments.opened.is_open(delivery.log)
+            return self._new_names_of(delivery.log)
         rows, owner = self._sources.rows, request.owner
         source = request.message.source if isinstance(request.message, BatchRequest) else ""
         row = rows.get(source) or rows.get(owner.recorded_id(source))
-        return row is None or not self._segments.opened.is_open(
-            log_of_source(row.host, row.path, identity=owner.folder)
-        )
+        if row is None:
+            return _MOST_NAMES
+        return self._new_names_of(log_of_source(row.host, row.path, identity=owner.folder))
+
+    def _new_names_of(self, log: LogName) -> int:
+        return 0 if self._segments.opened.is_open(log) else min(most_folders(log) + 1, _MOST_NAMES)
 
     def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> Sequence[Placement]:
         by_log: dict[LogName, list[int]] = {}

@@ -32,6 +32,11 @@ _MOST: Final[Mapping[Work, int]] = {Work.APPEND: MAX_GROUP, Work.RECORD: 400, Wo
 # The same of a sender while nobody else waits: group commit makes many new files fast.
 _MOST_ALONE: Final[Mapping[Work, int]] = {Work.APPEND: MAX_GROUP, Work.RECORD: MAX_GROUP // 2, Work.OPEN_FILE: 256}
 
+# New names of one group, of folders and of files: a log may need twenty-three folders, and a disk makes about ten
+# thousand in a second.
+_MOST_NAMES: Final = 256
+_MOST_NAMES_ALONE: Final = 1024
+
 # This many need no order: whatever they are, they are one group.
 _ANY: Final = _MOST[Work.OPEN_FILE]
 
@@ -39,10 +44,12 @@ _ANY: Final = _MOST[Work.OPEN_FILE]
 class Lanes:
     """What waits, by its sender."""
 
-    def __init__(self, *, max_logs: int, must_open: Callable[[Delivery], bool]) -> None:
-        """`max_logs` bounds the logs of a group; `must_open` returns whether a delivery may need another open file."""
+    def __init__(self, *, max_logs: int, new_names: Callable[[Delivery], int]) -> None:
+        """`max_logs` bounds the logs of a group; `new_names` returns how many names of folders and files a delivery may
+        need at most, 0 if its file is open.
+        """
         self._max_logs = max_logs
-        self._must_open = must_open
+        self._new_names = new_names
         self._lanes: OrderedDict[str | int, deque[Delivery]] = OrderedDict()  # those whose turn it is, first
         self.lines = 0
 
@@ -73,10 +80,10 @@ class Lanes:
                 return False
             if delivery.pieces:
                 logs[delivery.log] = delivery
-        return len(logs) <= self._max_logs and not any(map(self._must_open, logs.values()))
+        return len(logs) <= self._max_logs and not any(map(self._new_names, logs.values()))
 
     def _next_group(self) -> Sequence[Delivery]:
-        room = _Room(len(self._lanes), self._max_logs, self._must_open)
+        room = _Room(len(self._lanes), self._max_logs, self._new_names)
         before = -1
         while before < len(room.group) and not room.is_full:
             before = len(room.group)
@@ -101,12 +108,13 @@ class Lanes:
 class _Room:
     """A group that is being gathered, and what it has room for: in all, and from a lane before the next one."""
 
-    def __init__(self, lanes: int, max_logs: int, must_open: Callable[[Delivery], bool]) -> None:
+    def __init__(self, lanes: int, max_logs: int, new_names: Callable[[Delivery], int]) -> None:
         self._left = dict(_MOST if lanes > 1 else _MOST_ALONE)
         self._parts = {work: max(1, left // lanes) for work, left in self._left.items()}
         self._of_lane: dict[Work, int]
         self._max_logs = max_logs
-        self._must_open = must_open
+        self._new_names = new_names
+        self._names_left = _MOST_NAMES if lanes > 1 else _MOST_NAMES_ALONE
         self._keys: set[LogName | str] = set()  # the logs of this group, and the sources that its lines belong to
         self.group: list[Delivery] = []
         self.is_full = False
@@ -120,8 +128,9 @@ class _Room:
         if self.is_full:
             return False
         key = _place_of(delivery)
-        work = self._work_of(delivery, key)
-        if not self._of_lane[work] or not self._left[work]:
+        names = 0 if key is None or key in self._keys else self._new_names(delivery)
+        work = _work_of(delivery, key, names)
+        if not self._of_lane[work] or not self._left[work] or names > self._names_left:
             return False
         if key and key not in self._keys:
             if len(self._keys) >= self._max_logs:
@@ -130,14 +139,16 @@ class _Room:
             self._keys.add(key)
         self._of_lane[work] -= 1
         self._left[work] -= 1
+        self._names_left -= names
         self.group.append(delivery)
         self.is_full = len(self.group) >= MAX_GROUP
         return True
 
-    def _work_of(self, delivery: Delivery, place: LogName | str | None) -> Work:
-        if place is None:
-            return Work.RECORD if delivery.source_request else Work.APPEND
-        return Work.APPEND if place in self._keys or not self._must_open(delivery) else Work.OPEN_FILE
+
+def _work_of(delivery: Delivery, place: LogName | str | None, names: int) -> Work:
+    if place is None:
+        return Work.RECORD if delivery.source_request else Work.APPEND
+    return Work.OPEN_FILE if names else Work.APPEND
 
 
 def _place_of(delivery: Delivery) -> LogName | str | None:

@@ -67,7 +67,7 @@ class Writer:
         self._commit = commit
         self._state = state
         self._place = place  # where it writes to, for messages
-        self._lanes = Lanes(max_logs=max_logs, must_open=commit.must_open)
+        self._lanes = Lanes(max_logs=max_logs, new_names=commit.new_names)
         self._after_group = after_group
         self._has_more = has_more
         self._on_full_disk = on_full_disk
