@@ -10,6 +10,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
+# Nothing has the name of a file: it is gone, or something that is not a folder has the name of a folder above it. Such
+# a name concerns the segments below it, and must not stop anything else.
+GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
 # Flags of an open that neither waits nor follows a link.
 _CAREFUL: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from logferry.permissions import give_to_owner_of
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
-from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.disk.files.regular import GONE, open_file
 from logferry.server.storage.disk.files.segment_forms import own_forms_of, stored_path
 from logferry.server.storage.records import Compression
 
@@ -95,9 +95,15 @@ def delete_segment(path: Path, files: FileSystem, compression: Compression = "")
     begins like the segment's is somebody else's, and stays. Returns how many bytes of surplus there were.
     """
     surplus, segment = 0, path.name
+    try:
+        names = os.listdir(path.parent)
+    except OSError as error:
+        if error.errno in GONE:
+            return 0
+        raise
     with contextlib.suppress(FileNotFoundError):
         # a log may have thousands of segments, so what has another name costs nothing but this
-        for name in os.listdir(path.parent):
+        for name in names:
             if _is_of_segment(name, segment) and not (beside := path.with_name(name)).is_dir():
                 with naming(beside):
                     size = beside.lstat().st_size if surplus_name(name) else 0

@@ -11,12 +11,10 @@ from typing import Final, Literal, NamedTuple
 from logferry.errors import cause_of
 from logferry.server.storage.disk.content.measure import Measure, measure
 from logferry.server.storage.disk.content.stored_segments import StoredSegments
+from logferry.server.storage.disk.files.regular import GONE
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
 State = Literal["ok", "altered", "missing", "unreadable"]
-
-# There is no file, or no folder for it.
-_MISSING: Final = (errno.ENOENT, errno.ENOTDIR)
 
 # There is a file, and the disk or the file system has lost its bytes, or something that is not a file has its name.
 _LOST: Final = (errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA)
@@ -40,7 +38,7 @@ SOUND: Final = Judgement("ok", is_damage=False)
 
 def is_damage(error: OSError) -> bool:
     """Whether an error means that stored bytes are gone, and not only that nobody can read them now."""
-    return error.errno in (*_MISSING, *_LOST)
+    return error.errno in (*GONE, *_LOST)
 
 
 def judge_extent(
@@ -91,6 +89,6 @@ def _compare(found: Measure, row: SegmentRow | ExtentRow) -> Judgement:
 
 
 def _unreadable(error: OSError) -> Judgement:
-    if error.errno in _MISSING:
+    if error.errno in GONE:
         return Judgement("missing", "is missing")
     return Judgement("unreadable", f"cannot be read: {cause_of(error)}", is_damage=is_damage(error))

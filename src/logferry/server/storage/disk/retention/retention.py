@@ -59,7 +59,7 @@ class Retention:
         self.last_times: Callable[[Iterable[int]], Sequence[TimesRow]] = lambda _: ()  # what ends with closed segments
         self._applied: tuple[int, datetime.date, RetentionLimits] | None = None  # the last time: see `apply`
         self.undeleted = deque[SegmentRow]()  # expired in the ledger; their files are still there
-        self._is_stuck = False  # a deletion has failed: the next segment or day tries again
+        self._failed = 0  # of `undeleted`, the last ones: the next segment or day tries again
         self._kept: KeptSegments | None = None  # not read yet, or not certain after a failure
         self._changed = deque[int](
             maxlen=_MAX_CHANGES
@@ -84,7 +84,7 @@ class Retention:
                 self.delete_some(opened)  # of what has expired before: that may be what makes room
                 raise
             self._applied = now
-            self._is_stuck = False
+            self._failed = 0
         has_more = self.has_more
         self.delete_some(opened)
         return is_due or has_more
@@ -96,19 +96,26 @@ class Retention:
     @property
     def has_more(self) -> bool:
         """Whether `apply` has segments to delete whatever is stored meanwhile."""
-        return bool(self.undeleted) and not self._is_stuck
+        return len(self.undeleted) > self._failed
 
     def delete_some(self, opened: OpenSegments) -> None:
-        """Delete a few segments that have expired. Raises OSError."""
-        for _ in range(min(_DELETIONS, len(self.undeleted)) if self.has_more else 0):
-            path = self._root / self.undeleted[0].path
-            self._is_stuck = True
-            surplus = delete_segment(path, self._files, self.undeleted[0].compression)
-            self._is_stuck = False
+        """Delete a few segments that have expired; what cannot be deleted waits behind the others. Raises OSError."""
+        failure: OSError | None = None
+        for _ in range(min(_DELETIONS, len(self.undeleted) - self._failed)):
             row = self.undeleted.popleft()
+            path = self._root / row.path
+            try:
+                surplus = delete_segment(path, self._files, row.compression)
+            except OSError as error:
+                self.undeleted.append(row)
+                self._failed += 1
+                failure = failure or error
+                continue
             opened.forget_folders(remove_emptied(self._root, os.path.dirname(row.path)))
             with_surplus = f", and {surplus} bytes of surplus beside it" if surplus else ""
             self._log.log(logging.INFO, "retention: deleted %s, %d lines%s", path, row.lines, with_surplus)
+        if failure:
+            raise failure
 
     def _up_to_date(
         self, today: datetime.date, limits: RetentionLimits, opened: OpenSegments, stored_bytes: int

@@ -21,11 +21,11 @@ from typing import Final
 from logferry.errors import cause_of
 from logferry.printable import printable
 from logferry.server.storage.disk.files.file_system import FileSystem, for_each, naming
-from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.disk.files.regular import GONE, open_file
 from logferry.server.storage.disk.files.segment_forms import forms_of
 from logferry.server.storage.disk.files.segment_names import folders_down_to
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.records import UnsyncedRow
+from logferry.server.storage.records import SegmentRow, UnsyncedRow
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.worker import Worker
 
@@ -41,7 +41,7 @@ def sync_deferred(
 ) -> Sequence[int]:
     """Sync all segments whose bytes the ledger keeps, then delete the bytes; return the segments' numbers.
 
-    Raises OSError.
+    Raises OSError. What has no file to be in stays in the ledger, until a start can write it.
 
     With `rewrites`, the bytes are first written again, whatever the segments seem to hold. `synced_names` are segments
     whose names are known to be on the disk, so their folders need no sync.
@@ -50,26 +50,44 @@ def sync_deferred(
     if not last:
         return ()
     present = [segment for segment in segments if segment.state != "expired"]
+    kept: list[int] = []
     if rewrites:
-        for segment in present:
-            _rewrite(root / segment.path, ledger.unsynced_of(segment.id, last=last), files)
-    paths = [root / segment.path for segment in present]
+        kept = [row.id for row in present if not _is_rewritten(root, row, ledger.unsynced_of(row.id, last=last), files)]
+        present = [segment for segment in present if segment.id not in kept]
     new = {os.path.dirname(segment.path) for segment in present if segment.id not in synced_names}
     folders = {folder for path in new for folder in folders_down_to(root, path)} | ({root.parent} if new else set())
-    for_each(lambda path: _sync(path, files), paths)
+
+    def sync(segment: SegmentRow) -> None:
+        if not _is_synced(root / segment.path, files):
+            kept.append(segment.id)
+
+    for_each(sync, present)
     for_each(lambda folder: _sync_folder(folder, files), sorted(folders, reverse=True))
     with ledger.transaction():
-        ledger.forget_unsynced(last)
+        ledger.forget_unsynced(last, kept=kept)
     return [segment.id for segment in present]
+
+
+def _is_rewritten(root: Path, segment: SegmentRow, pieces: list[UnsyncedRow], files: FileSystem) -> bool:
+    """Write pieces again; return False if that must wait, because something else has the name of a file or folder."""
+    path = root / segment.path
+    try:
+        if not forms_of(path):
+            for folder in folders_down_to(root, os.path.dirname(segment.path)):
+                files.make_folder(folder)
+        _rewrite(path, pieces, files)
+    except OSError as error:
+        if error.errno not in (*GONE, errno.EBADMSG):
+            raise
+        message = "cannot write %s again: %s; what may be missing there stays in the ledger until a start can write it"
+        logger.error(message, path, cause_of(error))
+        return False
+    return True
 
 
 def recover_deferred(root: Path, ledger: Ledger, files: FileSystem) -> int:
     """Rewrite bytes that segments may have lost in a power cut, and sync; return how many segments. Raises OSError."""
     segments = ledger.unsynced_segments()[1]
-    for segment in segments:
-        if segment.state != "expired":
-            for folder in folders_down_to(root, os.path.dirname(segment.path)):
-                files.make_folder(folder)
     sync_deferred(root, ledger, files, rewrites=True)
     return len(segments)
 
@@ -96,27 +114,29 @@ def _rewrite(path: Path, pieces: list[UnsyncedRow], files: FileSystem) -> None:
             os.close(descriptor)
 
 
-def _sync(path: Path, files: FileSystem) -> None:
-    """Sync a file, unless it was removed, or something that is not a file has its name."""
+def _is_synced(path: Path, files: FileSystem) -> bool:
+    """Sync a file; return False if it was removed, or if something else has the name of it or of its folder."""
     with naming(path):
         try:
             descriptor = open_file(path)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EBADMSG):
-                return
+            if error.errno in (*GONE, errno.EBADMSG):
+                return any(forms_of(path))  # compressed since this copy of the ledger was made
             raise
         try:
             files.sync(descriptor)
         finally:
             os.close(descriptor)
+    return True
 
 
 def _sync_folder(folder: Path, files: FileSystem) -> None:
     with naming(folder):
         try:
             files.sync_folder(folder)
-        except FileNotFoundError:
-            return
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
 
 
 class DeferredSync:

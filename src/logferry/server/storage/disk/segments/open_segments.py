@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from logferry.errors import cause_of
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
-from logferry.server.storage.disk.files.regular import size_of
+from logferry.server.storage.disk.files.regular import GONE, size_of
 from logferry.server.storage.disk.files.segment_forms import forms_of, has_file
 from logferry.server.storage.disk.files.segment_names import SegmentName, folders_down_to, next_name, segment_name
 from logferry.server.storage.disk.files.surplus import set_aside
@@ -40,6 +40,9 @@ _MESSAGES_PER_SECOND: Final = 10
 
 # More are not noted for retention, which then finds them later: nobody takes the changes while there is no limit.
 _MAX_CHANGES: Final = 10_000
+
+# Why one log gets no segment: the disk has no room for a name, or something that is not a folder has a folder's name.
+_OF_A_NAME: Final = (*GONE, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EBADMSG)
 
 # Why a surplus cannot be moved although the disk works.
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -140,7 +143,7 @@ class OpenSegments:
             self.writable(log)
         except OSError as error:
             is_of_segments = isinstance(error.filename, str) and Path(error.filename).is_relative_to(self._root)
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not is_of_segments:
+            if error.errno not in _OF_A_NAME or not is_of_segments:
                 raise
             refused[log] = error
 
@@ -195,9 +198,13 @@ class OpenSegments:
             self._files.sync(descriptor)
 
     def sync_folder(self, folder: Path) -> None:
-        """Sync the names in a folder. Raises OSError."""
-        with naming(folder):
-            self._files.sync_folder(folder)
+        """Sync the names in a folder, unless it is gone. Raises OSError."""
+        try:
+            with naming(folder):
+                self._files.sync_folder(folder)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
         self.unsynced_folders.discard(folder)
 
     def _open_last(self, log: LogName) -> OpenSegment:
@@ -321,7 +328,7 @@ def restore_length(
             return Restored(can_grow=False)
         size = 0
     except OSError as error:
-        if error.errno != errno.EBADMSG:
+        if error.errno not in (*GONE, errno.EBADMSG):
             raise
         log.log(logging.ERROR, "%s is damaged: %s; new lines go into another segment", path, error.strerror)
         return Restored(can_grow=False, is_too_short=True)

@@ -1,6 +1,6 @@
 """Unsynced bytes in the ledger: what was written to segments, until it is synced there (deferred_sync.py)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from logferry.server.storage.disk.ledger.tables.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow, UnsyncedRow
@@ -24,6 +24,11 @@ class UnsyncedRows(CheckedRows):
         rows = self._query("SELECT * FROM unsynced WHERE segment = ? AND id <= ? ORDER BY id", (segment, last))
         return [UnsyncedRow(*row) for row in rows]
 
-    def forget_unsynced(self, last: int) -> None:
-        """Delete the kept bytes up to the id `last`: their segments are synced."""
-        self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
+    def forget_unsynced(self, last: int, *, kept: Collection[int] = ()) -> None:
+        """Delete the kept bytes up to the id `last`, except those of some segments: the others are synced."""
+        if not kept:
+            self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
+            return
+        segments = {segment.id for segment in self.unsynced_segments()[1]}.difference(kept)
+        query = "DELETE FROM unsynced WHERE id <= ? AND segment = ?"
+        self._database.executemany(query, ((last, segment) for segment in segments))
