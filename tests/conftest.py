@@ -96,8 +96,11 @@ def one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture(scope="session")
 def nats_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
-    """Give one NATS server that all tests of a worker share: each takes a prefix of its own (`--nats-prefix`)."""
-    with running_nodes(binary_or_skip(), tmp_path_factory.mktemp("nats")) as node:
+    """Give one NATS server that all tests of a worker share: each takes a prefix of its own (`--nats-prefix`).
+
+    It does not sync each message: on a busy disk, that takes a tenth of a second each.
+    """
+    with running_nodes(binary_or_skip(), tmp_path_factory.mktemp("nats"), jetstream="") as node:
         yield node
 
 

@@ -78,10 +78,22 @@ def of_console(values: Values) -> Iterator[str]:
             yield f"--{name.replace('_', '-')} needs --tls-cert"
 
 
+def _of_store(values: Values) -> Iterator[str]:
+    is_nats = values.get("store") == "nats"
+    if is_nats and not values.get("nats"):
+        yield "--store nats needs --nats: the URLs of the NATS servers, as nats://10.0.0.1:4222"
+    if not is_nats and values.get("nats"):
+        yield "--nats needs --store nats"
+    for name in ("retention_bytes", "retention_days"):
+        if is_nats and values.get(name):
+            yield f"--{name.replace('_', '-')} is for --store disk: no gateway deletes what all of them share"
+
+
 def of_server(values: Values) -> Iterator[str]:
     """Yield a sentence for each conflict in the settings of a server, and for what this Python lacks for them."""
     if values.get("segment_compression") == "zstd" and not zstd_library():
         yield f"--segment-compression zstd needs the Python module {MODULE}: {REMEDY}"
+    yield from _of_store(values)
     if values.get("plain_from") and not values.get("clients"):
         yield "--plain-from needs --clients: without it, everybody may ship"
     listen, cert = values.get("listen", ()), values.get("tls_cert")

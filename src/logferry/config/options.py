@@ -27,6 +27,7 @@ class Group(Enum):
     LINES = "what lines become"
     DELIVERY = "delivery"
     STORAGE = "storage"
+    CLUSTER = "storage on NATS JetStream"
     LIMITS = "limits"
     RUN = "general"
 

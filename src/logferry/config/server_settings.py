@@ -9,6 +9,16 @@ from typing import Annotated, TypeAlias
 
 from logferry.config.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any_number, choice, whole, word_or
 from logferry.config.listen_urls import LISTEN_URL, ListenUrl, listen_url
+from logferry.config.nats_settings import (
+    Nats,
+    NatsCreds,
+    NatsMaxBytes,
+    NatsMonitor,
+    NatsPrefix,
+    NatsReplicas,
+    NatsShards,
+    NatsTlsCa,
+)
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
 from logferry.config.units import KIB, MIB, TIB, days, duration, size
 
@@ -83,6 +93,23 @@ class ServeSettings:
         ),
     ]
     data_dir: DataDir
+    store: Annotated[
+        str,
+        Declaration(
+            choice("disk", "nats"),
+            "disk",
+            "where lines are stored: disk = in --data-dir; nats = in NATS JetStream (docs/cluster.md)",
+            Group.STORAGE,
+        ),
+    ]
+    nats: Nats
+    nats_creds: NatsCreds
+    nats_tls_ca: NatsTlsCa
+    nats_prefix: NatsPrefix
+    nats_shards: NatsShards
+    nats_replicas: NatsReplicas
+    nats_max_bytes: NatsMaxBytes
+    nats_monitor: NatsMonitor
     durability: Annotated[
         str,
         Declaration(

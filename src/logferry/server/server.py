@@ -16,7 +16,6 @@ from logferry.addresses import network_of
 from logferry.config import ServeSettings
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import StoreError
-from logferry.printable import quoted
 from logferry.protocol.lines.validation import Accept
 from logferry.protocol.plain.server import Limits
 from logferry.server.arrivals import Arrivals
@@ -38,12 +37,11 @@ from logferry.server.listen import BoundAddress, Listener, Take, bound_addresses
 from logferry.server.reload import Reloads
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
 from logferry.server.storage.disk.content.codecs import chosen_compression
-from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem
-from logferry.server.storage.disk.opening import DiskStoreSettings
 from logferry.server.storage.disk.segments.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.writing.group_commit import no_crash
 from logferry.server.storage.store import Store, StoreState
+from logferry.server.stores import store_of
 from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_server import HttpServer
@@ -97,7 +95,12 @@ class Server:
         self._most_arrivals = most_arrivals(descriptors) if any(url.is_tls for url in settings.listen_urls) else 0
         self._client_descriptors = descriptors - open_segments - self._most_arrivals
         self._max_connections = affordable_connections(settings.max_connections, self._client_descriptors)
-        self._store = replacements.store or _disk_store(settings, open_segments, replacements)
+        self._store = replacements.store or store_of(
+            settings,
+            open_segments=open_segments,
+            files=replacements.files,
+            crash_point=replacements.crash_point,
+        )
         self._budget = MemoryBudget(settings.memory_limit_bytes)
         self._counters = ClientCounters()
         self._client_log = ClientLog()
@@ -153,9 +156,9 @@ class Server:
         recovery = self._store.open(
             lambda: self._bridge.call_soon_from_thread(self._on_failure), self._notify_damage, self._bridge.on_held
         )
-        folder, durability = quoted(str(self._settings.data_dir)), self._store.durability
-        logger.info("logferry %s: data folder %s, durability %s", __version__, folder, durability)
-        logger.info("%s", describe_recovery(recovery))
+        logger.info("logferry %s: %s, durability %s", __version__, self._store.place, self._store.durability)
+        if self._settings.store == "disk":
+            logger.info("%s", describe_recovery(recovery))
         self._roster = self._new_roster()
         try:
             sockets = open_all(self._settings.listen_urls)
@@ -281,7 +284,7 @@ class Server:
     def _write_states(self) -> None:
         """Write what clients say about themselves, if one has since the last time, in another thread."""
         reports = self._counters.reports
-        if reports.pings != self._written_pings:
+        if reports.pings != self._written_pings and self._settings.store == "disk":
             self._written_pings = reports.pings
             self._loop.run_in_executor(None, write_states, self._settings.data_dir, states_of(reports))
 
@@ -301,12 +304,13 @@ class Server:
 
     def _roster_settings(self) -> RosterSettings:
         settings, store_limit = self._settings, self._store.limits.max_batch_bytes
-        limits = Limits(settings.max_record_bytes, settings.max_frame_bytes, settings.max_inflated_bytes)
+        largest = min(settings.max_record_bytes, store_limit or settings.max_record_bytes)
+        limits = Limits(largest, settings.max_frame_bytes, settings.max_inflated_bytes)
         terms = SessionTerms(
             limits=limits,
             accept=Accept(settings.accept),
             durability=self._store.durability,
-            max_batch_bytes=min(limits.max_record_bytes, store_limit or limits.max_record_bytes),
+            max_batch_bytes=largest,
             store_id=self._store.id,
         )
         return RosterSettings(
@@ -367,25 +371,6 @@ def _http_server(settings: ServeSettings, status: StatusSource, heartbeat: Heart
     server = HttpServer(*settings.http, Pages(status, SERVER, heartbeat=heartbeat).answer)
     server.start()
     return server
-
-
-def _disk_store(settings: ServeSettings, open_segments: int, replacements: Replacements) -> DiskStore:
-    return DiskStore(
-        DiskStoreSettings(
-            data_dir=settings.data_dir,
-            durability=settings.durability,
-            segment_bytes=settings.segment_bytes,
-            retention_bytes=settings.retention_bytes,
-            retention_days=settings.retention_days,
-            scrub_interval_s=settings.scrub_interval,
-            scrub_rate=settings.scrub_rate,
-            min_free_bytes=settings.min_free_bytes,
-            compression=chosen_compression(settings.segment_compression),
-            max_open_segments=open_segments,
-        ),
-        file_system=replacements.files,
-        crash_point=replacements.crash_point,
-    )
 
 
 class _LoopErrors:

@@ -32,8 +32,10 @@ from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.opening import DiskStoreSettings
 from logferry.server.storage.log_names import NO_LOG
 from logferry.server.storage.memory_store import MemoryRecords, MemoryStore
+from logferry.server.storage.nats.wire import NoAnswer
 from logferry.server.storage.owners import of_client
 from logferry.server.storage.store import RecoveryReport, Store, StoreState
+from tests.support.nats_stores import NatsPlace
 from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until
 from tests.support.stores import LINES, Stored, delivery, segments_of
 
@@ -131,9 +133,28 @@ class InMemory:
         next(iter(self._records.lines.values()))[12] ^= 1
 
 
-@pytest.fixture(params=["disk, fsync", "disk, os", "memory"])
+class OnNats(NatsPlace):
+    """A store on NATS JetStream, with one node."""
+
+    def stall(self) -> None:
+        self.faults.error = NoAnswer(REASON)
+
+    def resume(self) -> None:
+        self.faults.error = None
+
+    def fail(self) -> None:
+        self.faults.error = RuntimeError("a bug")
+
+    def damage(self) -> None:
+        first = self.messages()[0]
+        self.faults.flipped.add((first.subject, first.sequence))
+
+
+@pytest.fixture(params=["disk, fsync", "disk, os", "memory", "nats"])
 def tested(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     kind, _, durability = request.param.partition(", ")
+    if kind == "nats":
+        return OnNats(request.getfixturevalue("nats_node"))
     return OnDisk(tmp_path / "data", durability) if kind == "disk" else InMemory()
 
 
@@ -183,11 +204,13 @@ class Connection:
 
     def send(self, *lines: bytes, start: int, refusal: str | None = None) -> Outcome | None:
         """Send a batch whose bytes in the source are its NDJSON."""
-        payload = b"".join(lines)
-        end = start + len(payload)
-        return self.ask(
-            BatchRequest(self._source, start, end, len(lines), zlib.crc32(payload), payload, refusal=refusal)
-        )
+        return self.ask(batch(*lines, start=start, source=self._source, refusal=refusal))
+
+
+def batch(*lines: bytes, start: int, source: str = "s1", refusal: str | None = None) -> BatchRequest:
+    payload = b"".join(lines)
+    end = start + len(payload)
+    return BatchRequest(source, start, end, len(lines), zlib.crc32(payload), payload, refusal=refusal)
 
 
 def position(*lines: bytes, is_answer_to_open: bool = False) -> Position:
@@ -537,8 +560,9 @@ def test_the_pages_of_a_report_have_every_extent_once(tested: StoreUnderTest) ->
         client.open()
         starts = range(0, 2 * size * len(lines), 2 * size)  # with a gap after each, so that none is joined
         for start, line in zip(starts, lines, strict=True):
-            client.send(line, start=start)
-            client.ask(Skip("s1", start + size, start + 2 * size, "cut"))
+            client.submit(batch(line, start=start))
+            client.submit(Skip("s1", start + size, start + 2 * size, "cut"))
+        client.open()
         first = store.report("s1", 0)
         second = store.report("s1", first.extents[-1].end)
     assert (first.has_more, second.has_more) == (True, False)

@@ -7,9 +7,9 @@ resume or fail. Never use it for lines that matter: they are lost when the proce
 import secrets
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Final
 
 from logferry import checksum
@@ -28,7 +28,6 @@ from logferry.protocol.messages.reports import (
     Extent,
     LossPage,
     NamedSource,
-    RecordPlace,
     ReportPage,
     SourcesPage,
 )
@@ -36,8 +35,8 @@ from logferry.protocol.messages.requests import BatchRequest, Content, Losses, R
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, report_stored
 from logferry.server.storage.log_names import LogName
-from logferry.server.storage.loss_limits import joined_losses, joined_windows
-from logferry.server.storage.loss_pages import LOSSES, WINDOWS, Recorded, first_losses, loss_page
+from logferry.server.storage.loss_lists import LossLists
+from logferry.server.storage.loss_pages import first_losses, loss_page
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import Compression, ExtentRow, LossRow, Placement, SourceRow, WindowRow
 from logferry.server.storage.store import (
@@ -64,8 +63,7 @@ class MemoryRecords:
         self.store_id = secrets.token_hex(8)
         self.sources: dict[str, SourceRow] = {}
         self.extents: dict[str, dict[int, ExtentRow]] = {}  # of each source, by where they start
-        self.losses: dict[str, list[LossRow]] = {}
-        self.windows: list[WindowRow] = []
+        self.losses: dict[str, LossLists] = {}
         self.logs: list[LogName] = []  # their numbers are those of the segments in `extents`
         self.lines: dict[LogName, bytearray] = {}
 
@@ -89,43 +87,29 @@ class MemoryRecords:
             self.extents.setdefault(source_id, {})[row.start] = row
 
     def add_loss(self, loss: LossRow) -> bool:
-        losses = self.losses.setdefault(loss.source, [])
-        is_new = loss not in losses
-        if is_new:
-            losses.append(loss)
-        return is_new
+        return self.lost(loss.source).add_loss(loss)
 
     def add_window(self, window: WindowRow) -> bool:
-        is_new = window not in self.windows
-        if is_new:
-            self.windows.append(window)
-        return is_new
+        return self.lost(window.source).add_window(window)
 
     def count_losses(self, source_id: str, most: int) -> int:
-        return min(most, len(self.losses.get(source_id, ())))
+        return min(most, len(self.lost(source_id).losses))
 
     def count_windows(self, source_id: str, most: int) -> int:
-        return min(most, sum(window.source == source_id for window in self.windows))
+        return min(most, len(self.lost(source_id).windows))
 
     def has_loss(self, loss: LossRow) -> bool:
-        return loss in self.losses.get(loss.source, ())
+        return loss in self.lost(loss.source).losses
 
     def join_loss(self, loss: LossRow) -> bool:
-        losses = self.losses.setdefault(loss.source, [])
-        same = [row for row in losses if (row.reason, row.is_lost) == (loss.reason, loss.is_lost)]
-        for known in same:
-            losses.remove(known)
-            loss = joined_losses(known, loss)
-        losses.append(loss)
-        return same != [loss]
+        return self.lost(loss.source).join_loss(loss)
 
     def join_window(self, window: WindowRow) -> bool:
-        same = [row for row in self.windows if (row.source, row.reason) == (window.source, window.reason)]
-        for known in same:
-            self.windows.remove(known)
-            window = joined_windows(known, window)
-        self.windows.append(window)
-        return same != [window]
+        return self.lost(window.source).join_window(window)
+
+    def lost(self, source_id: str) -> LossLists:
+        """What a source has lost."""
+        return self.losses.setdefault(source_id, LossLists())
 
     def append(self, log: LogName, pieces: Sequence[bytes]) -> Placement:
         """Keep lines; return where."""
@@ -160,6 +144,10 @@ class MemoryStore:
     def id(self) -> str:
         """See Store; likewise below."""
         return self.records.store_id
+
+    @property
+    def place(self) -> str:
+        return "memory"
 
     @property
     def durability(self) -> str:
@@ -209,10 +197,8 @@ class MemoryStore:
                 return ReportPage(source, False, 0, 0, 0, (), (), False)
             extents = self.records.extents.get(source, {})
             starts = sorted(start for start in extents if start >= after)
-            known = first_losses(
-                [] if after else self.records.losses.get(source, []),
-                [window for window in self.records.windows if window.source == source and not after],
-            )
+            lost = LossLists() if after else self.records.lost(source)
+            known = first_losses(lost.losses, lost.windows)
             return ReportPage(
                 *(source, True, row.committed, row.lines, row.crc32),
                 extents=tuple(self._check_extent(extents[start]) for start in starts[:REPORT_PAGE]),
@@ -224,8 +210,7 @@ class MemoryStore:
 
     def losses(self, question: Losses) -> LossPage:
         with self._lock:
-            recorded = sorted(self._recorded(question.source), key=itemgetter(0))
-            return loss_page(question.source, (entry for entry in recorded if entry[0] >= question.first))
+            return loss_page(question.source, self.records.lost(question.source).recorded(question.first))
 
     def owners_of(self, sources: Sequence[str]) -> dict[str, str]:
         with self._lock:
@@ -322,13 +307,6 @@ class MemoryStore:
         if request and isinstance(request.message, BatchRequest):
             changes.place(request, placement)
         return True
-
-    def _recorded(self, source: str) -> Iterator[Recorded]:
-        for number, loss in enumerate(self.records.losses.get(source, [])):
-            yield RecordPlace(LOSSES, loss.start, number), loss
-        for window in self.records.windows:
-            if window.source == source:
-                yield RecordPlace(WINDOWS, window.start, window.noticed), window
 
     def _check_extent(self, row: ExtentRow) -> Extent:
         state = "altered" if self._is_damaged(row) else "ok"

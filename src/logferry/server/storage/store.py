@@ -125,8 +125,14 @@ class Store(Protocol):
         """
 
     @property
+    def place(self) -> str:
+        """Where the store keeps lines, for the log: a folder, or servers."""
+
+    @property
     def durability(self) -> str:
         """What `on_stored` promises: "fsync" (on the disk), "os" (handed to the kernel) or "none"; see --durability.
+
+        A replicated log promises "fsync" if it is on the disks of a majority, else "replicated": on several machines.
 
         Known once the store is open: a replicated log learns only then how its servers sync.
         """

@@ -29,6 +29,7 @@ from typing import Final
 
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse
+from logferry.printable import quoted
 from logferry.protocol.messages.answers import Position
 from logferry.protocol.messages.repairs import DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.messages.reports import LossPage, ReportPage, SourcesPage
@@ -107,6 +108,10 @@ class DiskStore:
         """See Store; likewise below."""
         assert self._opened
         return self._opened.store_id
+
+    @property
+    def place(self) -> str:
+        return f"data folder {quoted(str(self._settings.data_dir))}"
 
     @property
     def durability(self) -> str:
