@@ -237,6 +237,14 @@ def test_a_reader_that_has_enough_ends_it_quietly(store: Path) -> None:
     assert done.stderr == ""
 
 
+def test_a_null_where_a_line_has_no_timestamp_is_not_shown(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store_lines(store, "a", b'{"level": null, "message": "at x", "timestamp": null, "user": null}\n')
+    assert shown(capfd, tmp_path)[0].endswith(" at x user=null")
+    (found,) = map(json.loads, shown(capfd, tmp_path, "--output", "json"))
+    assert found["fields"] == {"level": None, "timestamp": None, "user": None}
+
+
 def test_names_on_the_disk_are_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         store_lines(store, "köln-日本", line("m0"))

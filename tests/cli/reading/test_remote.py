@@ -4,7 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import islice
 from pathlib import Path
 
@@ -67,6 +69,34 @@ def test_lines_of_a_console(capfd: pytest.CaptureFixture[str], where: tuple[str,
     (found,) = map(json.loads, shown(capfd, *where, "-n", "1", "--output", "json"))
     assert found["message"] == "a/b 599\x1b[2J"
     assert found["time"] == "2026-01-15T08:09:59.000Z"
+
+
+def test_a_token_follows_no_redirect(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    token = tmp_path / "token"
+    token.write_text(TOKEN, encoding="ascii")
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert main(["logs", "--url", f"http://127.0.0.1:{server.server_port}", "--token-file", str(token)]) == 1
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "the console refuses: HTTP 302" in capfd.readouterr().err
+    assert [path.partition("?")[0] for path in asked] == ["/api/v1/logs"]
 
 
 def test_what_a_console_refuses_is_a_sentence(

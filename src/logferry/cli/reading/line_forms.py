@@ -18,6 +18,9 @@ from logferry.reading.stored import Log
 _MOST_CHARS: Final = 4000
 _MOST_FIELD_CHARS: Final = 400
 
+# Clients of ours write a null where a line has no timestamp: that says nothing.
+_EMPTY: Final = frozenset({"timestamp", "level"})
+
 _RESET: Final = "\x1b[0m"
 _DIM: Final = "\x1b[2m"
 _COLOURS: Final = {
@@ -106,6 +109,7 @@ class TextForm:
         fields = "".join(
             f" {self._printable(key, 100)}={self._printable(_value(value), self._most_field_chars)}"
             for key, value in record.fields.items()
+            if value is not None or key not in _EMPTY
         )
         if self._most_chars and (len(fields) > self._most_chars or len(record.message) > self._most_chars):
             fields = f"{fields[: self._most_chars]} [cut: {len(line.data)} bytes; --output raw has all]"

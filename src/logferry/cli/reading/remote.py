@@ -143,11 +143,21 @@ class Console:
         question = {name: text for name, text in {**self._question, **parameters}.items() if text}
         request = urllib.request.Request(f"{self._base}{path}?{urlencode(question)}", headers=headers)
         try:
-            return urllib.request.urlopen(request, timeout=timeout_s)
+            return _opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             raise LogferryError(f"the console refuses: {_refusal(error)}") from None
         except (OSError, ValueError) as error:
             raise LogferryError(f"cannot ask {printable(self._base)}: {printable(str(error))}") from None
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows none: a console has none, and the token would go wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """See urllib."""
+
+
+_opener: Final = urllib.request.build_opener(_NoRedirects)
 
 
 def _question(selection: Selection) -> dict[str, str]:

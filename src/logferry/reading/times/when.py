@@ -1,4 +1,4 @@
-"""What people type for a moment: `1h`, `today`, `yesterday 09:00`, `09:00`, `2026-01-15T08:00`, `@1768464000`.
+"""What people type for a moment: `1h`, `2 hours ago`, `today`, `09:00`, `2026-01-15T08:00`, `@1768464000`.
 
 Owns these forms. A moment without a zone is in the local zone (TZ). The present is an argument. Never reads a clock.
 """
@@ -12,9 +12,23 @@ ALLOWED: Final = (
     "2026-01-15T08:00, 2026-01-15T08:00:00Z or @1768464000"
 )
 
-_UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_DURATION: Final = re.compile(r"-?((?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|[smhdw]) ?)+)( ?ago)?", re.ASCII).fullmatch
-_PART: Final = re.compile(r"([0-9.]+)(ms|[smhdw])", re.ASCII)
+_UNITS: Final = {
+    word: milliseconds
+    for words, milliseconds in (
+        ("ms", 1),
+        ("s sec secs second seconds", 1000),
+        ("m min mins minute minutes", 60_000),
+        ("h hr hrs hour hours", 3_600_000),
+        ("d day days", 86_400_000),
+        ("w week weeks", 604_800_000),
+    )
+    for word in words.split()
+}
+_UNIT: Final = "|".join(sorted(_UNITS, key=len, reverse=True))
+_DURATION: Final = re.compile(
+    rf"-?((?:[0-9]{{1,9}}(?:\.[0-9]{{1,9}})? ?(?:{_UNIT})(?![a-z]) ?)+)(?:ago)?", re.ASCII
+).fullmatch
+_PART: Final = re.compile(rf"([0-9.]+) ?({_UNIT})", re.ASCII)
 _EPOCH: Final = re.compile(r"@(-?[0-9]{1,12})(\.[0-9]{1,9})?", re.ASCII).fullmatch
 _CLOCK: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?", re.ASCII).fullmatch
 _DAYS: Final = {"today": 0, "yesterday": -1, "tomorrow": 1}
