@@ -240,6 +240,13 @@ def isal_zlib() -> Any | None:
 _YOUNG_OBJECTS: Final = 20_000
 
 
+def collect_garbage_from_here() -> None:
+    """Let Python's garbage collector run, if it did not, and exempt all existing objects from it: the modules stay."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 def collect_less_garbage() -> None:
     """Exempt all existing objects from Python's garbage collector, and let the collector run less often.
 

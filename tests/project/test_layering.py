@@ -142,7 +142,18 @@ FLOORS: Final = {
         *("statistics", "ahead", "chunk_counting", "line_counts", "hosts", "bounded_counts", "message_patterns"),
     ),
     "reading.query": (
-        *("search", "follow", "merging", "context", "found", "matching", "selection", "literals", "records"),
+        *(
+            "search",
+            "follow",
+            "merging",
+            "chunk_times",
+            "context",
+            "found",
+            "matching",
+            "selection",
+            "literals",
+            "records",
+        ),
     ),
     "reading.times": ("time_index", "event_times", "timestamps", "rare_timestamps", "calendar_times", "when"),
     "console": (

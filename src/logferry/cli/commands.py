@@ -36,5 +36,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "help": "logferry.cli.help",
 }
 
+# These commands only read, and have closed everything when they return. Python would take 13 ms to take itself apart,
+# a tenth of a short search.
+ENDED_AT_ONCE: Final = ("logs", "stats", "hosts")
+
 # These commands run until a signal stops them, or have work to finish; the others end at Ctrl-C wherever they are.
 STOPPED_BY_SIGNALS: Final = ("ship", "serve", "console")

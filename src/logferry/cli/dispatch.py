@@ -21,7 +21,7 @@ from logferry.cli.commands import (
 )
 from logferry.cli.signals import exiting_on_interrupt
 from logferry.errors import ConfigError, LogferryError, cause_of
-from logferry.speedups import keep_freed_memory
+from logferry.speedups import collect_garbage_from_here, keep_freed_memory
 
 
 def main(
@@ -44,6 +44,7 @@ def main(
     try:
         with nullcontext() if command in STOPPED_BY_SIGNALS else exiting_on_interrupt(say):
             run: Callable[[Sequence[str]], int] = import_module(COMMANDS[command]).run
+            collect_garbage_from_here()
             return run(words)
     except ConfigError as error:
         for problem in error.problems:

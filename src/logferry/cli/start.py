@@ -4,6 +4,8 @@ A signal that arrives before a command can handle it is kept for the command (si
 and ends. Must never import anything slow: until a handler is installed, Ctrl-C raises KeyboardInterrupt anywhere.
 """
 
+import gc
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +19,7 @@ def main(default_command: str = "ship", *, arguments: Sequence[str] | None = Non
     overview of the commands.
     """
     early_signals.keep()
+    gc.disable()  # until the modules are loaded: Python would look for garbage among them again and again
     from logferry.cli.streams import open_standard_streams
 
     open_standard_streams()
@@ -31,4 +34,9 @@ def main(default_command: str = "ship", *, arguments: Sequence[str] | None = Non
 
 def installed() -> int:
     """Run the installed `logferry`, which alone shows the overview of the commands; return the exit code."""
-    return main(shows_overview=True)
+    code = main(shows_overview=True)
+    from logferry.cli.commands import ENDED_AT_ONCE  # late, as above
+
+    if sys.argv[1:2] and sys.argv[1] in ENDED_AT_ONCE:
+        os._exit(code)  # nothing is buffered (streams.py)
+    return code

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK
@@ -111,7 +112,10 @@ class _Show:
 
     def run(self) -> int:
         """Show the lines."""
-        stored = DiskLogs(self._data_dir)
+        with closing(DiskLogs(self._data_dir)) as stored:
+            return self._run(stored)
+
+    def _run(self, stored: DiskLogs) -> int:
         if sentence := unmatched(self._selection, stored.logs()):
             if not self._follows:
                 raise LogferryError(sentence)

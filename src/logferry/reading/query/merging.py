@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from logferry.reading.query.chunk_times import within
 from logferry.reading.query.found import ChunkLines, FoundLine
 from logferry.reading.query.matching import Match, Matcher
 from logferry.reading.query.selection import Selection
-from logferry.reading.stored import Chunk, Log, Place, Span, StoredLogs
+from logferry.reading.stored import EVER, Chunk, Log, Place, Span, StoredLogs
 
 # Of lines that wait for their turn. Python's objects for short lines take several times their bytes.
 _READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
@@ -95,6 +96,10 @@ class LogStream:
         if not chunk.data:
             return self._time if is_alone else self._received(chunk)
         lines = ChunkLines(chunk)
+        if not is_alone:
+            self._time = _edge_time(lines, first=self._reverse)
+        if self._span != EVER and not all(self._span.has(_edge_time(lines, first=each)) for each in (True, False)):
+            lines = ChunkLines(chunk := within(chunk, self._span))
         if self._matcher is None:
             self._hold(len(chunk.data))
             found = _each_backward(lines) if self._reverse else _each(lines)
@@ -103,8 +108,6 @@ class LogStream:
             kept = [line for line in _each_match(lines, self._matcher.matches(chunk.data)) if self._span.has(line.time)]
             self._hold(sum(len(line.data) for line in kept))
             self._lines = iter(reversed(kept) if self._reverse else kept)
-        if not is_alone:
-            self._time = _edge_time(lines, first=self._reverse)
         return self._time
 
     def _received(self, chunk: Chunk) -> int:

@@ -31,7 +31,7 @@ class Word(NamedTuple):
     """
 
     text: str
-    regex: "re.Pattern[str] | None" = None
+    regex: re.Pattern[str] | None = None
     is_unwanted: bool = False
     any_case: bool = False
 
@@ -56,7 +56,7 @@ class Selection(NamedTuple):
     span: Span = EVER
     levels: frozenset[str] = frozenset()
     texts: tuple[str, ...] = ()
-    regex: "re.Pattern[str] | None" = None
+    regex: re.Pattern[str] | None = None
     inverted: bool = False
     words: tuple[Word, ...] = ()
     unwanted_levels: frozenset[str] = frozenset()

@@ -67,15 +67,18 @@ def _ranges(size: int, entries: Iterable[TimeEntry], zone: datetime.tzinfo | Non
         if entry.position > size:  # recorded since
             break
         before, after = _in_order(received, entry.received)
-        yield IndexedRange(position, entry.position, before, after, *_limits(entry.times, before, after, zone))
+        yield IndexedRange(position, entry.position, before, after, *limits_of(entry.times, before, after, zone))
         position, received = entry.position, entry.received
     yield IndexedRange(position, size, received)
 
 
-def _limits(
-    times: EventTimes, before: int | None, after: int, zone: datetime.tzinfo | None
+def limits_of(
+    times: EventTimes, before: int | None, after: int, zone: datetime.tzinfo | None = None
 ) -> tuple[int | None, int | None]:
-    """Return the first and the last time of lines with these event times that were received between two times."""
+    """Return the first and the last time of lines with these event times that were received between two times.
+
+    None stands for what is not known.
+    """
     kinds, low, high = times
     if kinds == NONE:
         return before, after
