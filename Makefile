@@ -4,7 +4,7 @@
 COMPOSE = docker compose
 EVERYTHING = --profile batch --profile client --profile console --profile test
 
-.PHONY: build run batch client console pictures test lint types format fuzz bench bench-quick logs stop clean demo
+.PHONY: build run batch client console pictures test lint types format fuzz bench bench-quick dist logs stop clean demo
 
 define require_docker
 @command -v docker >/dev/null 2>&1 || { \
@@ -80,6 +80,10 @@ bench:
 # Runs all benchmarks once in two minutes; writes the same page to build/.
 bench-quick:
 	@sh benchmarks/bench.sh --quick --page build/benchmarks.md $(BENCH)
+
+# Builds the packages into dist/: two wheels, the source distribution, and logferry.pyz.
+dist:
+	@sh tools/run_dist.sh
 
 # Follows the server's log until Ctrl-C, which is no failure.
 logs:

@@ -7,19 +7,24 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from logferry import __version__
 from logferry.config import CONSOLE_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS
 from tests.support.running import running_server, wait_until
 from tests.support.tls_client import server_options
 from tools.container_health import check, find_servers, shake_hands, shakes_hands
+from tools.make_dist import make_zipapp
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.console", "Dockerfile.test")
-DOCKERLESS_TARGETS = {"pictures", "test", "lint", "types", "format", "fuzz", "bench", "bench-quick", "demo", "clean"}
+DOCKERLESS_TARGETS = {"pictures", "test", "lint", "types", "format", "fuzz", "bench", "bench-quick", "dist", "demo"}
+DOCKERLESS_TARGETS |= {"clean"}
 TARGETS = {"build", "run", "batch", "client", "console", "logs", "stop"} | DOCKERLESS_TARGETS
 PROFILES = {
     "log-server": None,
@@ -53,6 +58,11 @@ class TestRequirements:
     def test_they_equal_the_test_extra(self) -> None:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["test"]
         lines = [line for line in read("requirements.txt").splitlines() if line and not line.startswith("#")]
+        assert lines == extra
+
+    def test_those_of_make_dist_equal_the_dist_extra(self) -> None:
+        extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["dist"]
+        lines = [line for line in read("requirements-dist.txt").splitlines() if line and not line.startswith("#")]
         assert lines == extra
 
     def test_the_image_of_the_console_has_its_extra(self) -> None:
@@ -183,6 +193,36 @@ class TestCompose:
         assert 'targets: ["log-server:9464"]' in targets
         assert 'names: ["log-client"]' in targets, "its profile may not be started"
         assert "./deploy/monitoring:/etc/prometheus:ro" in services["prometheus"]
+
+
+class TestZipapp:
+    """`logferry.pyz`, as `make dist` makes it; `.ci/run` installs the other packages (tools/check_dist.sh)."""
+
+    @pytest.fixture
+    def pyz(self, tmp_path: Path) -> Path:
+        path = tmp_path / "logferry.pyz"
+        make_zipapp(path, epoch=1_768_464_000)
+        return path
+
+    def run(self, pyz: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-I", str(pyz), *words]
+        return subprocess.run(command, cwd=pyz.parent, capture_output=True, text=True, timeout=60, check=False)
+
+    def test_it_runs_both_ends_with_nothing_installed(self, pyz: Path) -> None:
+        assert self.run(pyz).stdout.startswith(f"Logferry {__version__}: ships log lines")
+        demo = self.run(pyz, "demo")
+        assert demo.returncode == 0, demo.stderr
+        assert "all there, once" in demo.stdout
+
+    def test_two_builds_are_equal(self, pyz: Path) -> None:
+        make_zipapp(pyz.with_name("again.pyz"), epoch=1_768_464_000)
+        assert pyz.with_name("again.pyz").read_bytes() == pyz.read_bytes()
+
+    def test_it_holds_the_package_and_nothing_that_was_built(self, pyz: Path) -> None:
+        with zipfile.ZipFile(pyz) as archive:
+            names = archive.namelist()
+        assert {"__main__.py", "logferry/console/static/index.html", "logferry/sample_logs.txt"} <= {*names}
+        assert not [name for name in names if name.endswith((".pyc", ".so")) or name.startswith("/")]
 
 
 class TestMakefile:

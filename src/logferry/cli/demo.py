@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from importlib import resources
 from pathlib import Path
 
 from logferry.cli.client.ship import ship_and_summarise
@@ -29,10 +30,12 @@ from logferry.worker import Worker
 
 _START_TIMEOUT_S = 10.0
 
-# In a checkout the sample is beside `src`; an installation puts it into the share folder of its prefix.
+# In a checkout the sample is beside `src`; an installation puts it into the share folder of its prefix, and
+# logferry.pyz has it within the package.
+_SAMPLE = "sample_logs.txt"
 _SAMPLE_PLACES = (
-    Path(__file__).resolve().parents[3] / "sample_logs.txt",
-    Path(sys.prefix) / "share" / "logferry" / "sample_logs.txt",
+    Path(__file__).resolve().parents[3] / _SAMPLE,
+    Path(sys.prefix) / "share" / "logferry" / _SAMPLE,
 )
 
 
@@ -48,8 +51,8 @@ def run(words: Sequence[str]) -> int:
 
 def run_demo() -> int:
     """Ship the sample, show what was stored, verify it; return the exit code. Raises LogferryError."""
-    sample = _find_sample()
     with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder, _removing_at_interrupt(folder):
+        sample = _find_sample(Path(folder))
         data_dir = Path(folder) / "data"
         with _background_server(data_dir) as port:
             print_result(f"A server listens on 127.0.0.1 port {port}. Shipping {sample.name} to it:")
@@ -82,11 +85,16 @@ def _show_stored(data_dir: Path) -> None:
         print_result(lines.decode().rstrip("\n"))
 
 
-def _find_sample() -> Path:
+def _find_sample(folder: Path) -> Path:
+    """Return the path of the sample, which may have to be written into a folder first. Raises SourceError."""
     for place in _SAMPLE_PLACES:
         if place.is_file():
             return place
-    raise SourceError("sample_logs.txt", f"not in {' or '.join(str(place.parent) for place in _SAMPLE_PLACES)}")
+    packed = resources.files("logferry") / _SAMPLE
+    if packed.is_file():
+        (folder / _SAMPLE).write_bytes(packed.read_bytes())
+        return folder / _SAMPLE
+    raise SourceError(_SAMPLE, f"not in {' or '.join(str(place.parent) for place in _SAMPLE_PLACES)}")
 
 
 @contextmanager
