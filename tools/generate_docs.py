@@ -23,7 +23,8 @@ from logferry.config import (  # noqa: E402  (the path comes first)
     env_example,
     markdown_table,
 )
-from logferry.telemetry.table import CLIENT, SERVER, Metric  # noqa: E402
+from logferry.telemetry.server_table import SERVER  # noqa: E402
+from logferry.telemetry.table import CLIENT, Metric  # noqa: E402
 
 _CONFIGURATION_PAGE = """\
 # Configuration
@@ -136,7 +137,7 @@ server logs which of them have changed. If the file is invalid, the server logs 
 _METRICS_PAGE = """\
 # Metrics
 
-<!-- Generated from src/logferry/telemetry/table.py by `python3 tools/generate_docs.py`: change it there. -->
+<!-- Generated from the tables in src/logferry/telemetry/ by `python3 tools/generate_docs.py`: change it there. -->
 
 `--http HOST:PORT` (or `LOGFERRY_HTTP`) serves these numbers at `/metrics`, in the text format of Prometheus. `/healthz`
 answers 200 while the process works, and 503 once the thread that serves or ships has not turned for 30 s. `/readyz`

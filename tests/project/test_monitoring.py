@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from logferry.telemetry.table import CLIENT, SERVER, Kind
+from logferry.telemetry.server_table import SERVER
+from logferry.telemetry.table import CLIENT, Kind
 from tools.generate_docs import ROOT
 
 FOLDER: Final = ROOT / "deploy" / "monitoring"

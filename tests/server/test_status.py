@@ -19,8 +19,8 @@ from logferry.server.clients.reporting.counters import ClientCounters
 from logferry.server.status import MEMORY_FULL_S, ServerStatus, describe, describe_recovery
 from logferry.server.storage.memory_store import MemoryStore
 from logferry.server.storage.store import RecoveryReport
+from logferry.telemetry.server_table import SERVER
 from logferry.telemetry.status_source import StatusSource
-from logferry.telemetry.table import SERVER
 from tests.support.builders import Clock
 from tests.support.http import http_get, http_port
 from tests.support.running import numbered_line, running_server, serve_settings, wait_until

@@ -31,7 +31,7 @@ from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerClosed, Unreachable
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.messages.requests import ClientState
+from logferry.protocol.messages.client_state import ClientState
 from logferry.telemetry.metrics import Metrics
 from tests.support.stopping import stop_signal
 

@@ -7,8 +7,9 @@ import pytest
 
 from logferry.telemetry.exposition import MAX_LABEL_VALUES, exposition
 from logferry.telemetry.latency import LatencyHistogram
+from logferry.telemetry.server_table import SERVER
 from logferry.telemetry.status_source import Snapshot, Verdict
-from logferry.telemetry.table import CLIENT, SERVER, Kind, Metric
+from logferry.telemetry.table import CLIENT, Kind, Metric
 
 LABELLED = Metric(
     name="refused",

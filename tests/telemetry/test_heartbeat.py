@@ -3,8 +3,8 @@
 from logferry.telemetry.heartbeat import HANGS_AFTER_S, Heartbeat
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_requests import Request
+from logferry.telemetry.server_table import SERVER_COUNTERS
 from logferry.telemetry.status_source import Snapshot, Verdict
-from logferry.telemetry.table import SERVER_COUNTERS
 from tests.support.builders import Clock
 from tests.support.status_source_contract import FixedStatus
 

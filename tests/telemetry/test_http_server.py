@@ -14,8 +14,8 @@ from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_requests import Request, Response
 from logferry.telemetry.http_server import MAX_CONNECTIONS, HttpServer
+from logferry.telemetry.server_table import SERVER_COUNTERS
 from logferry.telemetry.status_source import Snapshot, Verdict
-from logferry.telemetry.table import SERVER_COUNTERS
 from tests.support.http import http_get, http_send, received
 from tests.support.running import DEADLINE_S
 from tests.support.status_source_contract import FixedStatus

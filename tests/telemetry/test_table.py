@@ -6,8 +6,9 @@ import pytest
 
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.report_line import describe, shortcomings
+from logferry.telemetry.server_table import SERVER
 from logferry.telemetry.summary import summary
-from logferry.telemetry.table import CLIENT, CLIENT_COUNTERS, SERVER, Kind, Metric
+from logferry.telemetry.table import CLIENT, CLIENT_COUNTERS, Kind, Metric
 from tests.support.builders import Clock
 
 every_metric = pytest.mark.parametrize("metric", [*CLIENT, *SERVER], ids=lambda metric: metric.exposed_as)

@@ -46,8 +46,8 @@ from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_server import HttpServer
 from logferry.telemetry.log_limits import RepeatLimit
+from logferry.telemetry.server_table import SERVER
 from logferry.telemetry.status_source import Snapshot, StatusSource
-from logferry.telemetry.table import SERVER
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ from logferry import __version__
 from logferry.server.clients.memory.flow_control import MemoryBudget
 from logferry.server.clients.reporting.counters import ClientCounters
 from logferry.server.storage.store import RecoveryReport, Store, StoreHealth, StoreState
-from logferry.telemetry.status_source import Snapshot, Verdict
-from logferry.telemetry.table import (
+from logferry.telemetry.server_table import (
     SERVER_COUNTERS,
     SERVER_GAUGES,
     TLS_HANDSHAKES_FAILED,
@@ -21,8 +20,9 @@ from logferry.telemetry.table import (
     ServerCounters,
     ServerGauges,
     StoringCounters,
-    phrases,
 )
+from logferry.telemetry.status_source import Snapshot, Verdict
+from logferry.telemetry.table import phrases
 
 # Under load, clients wait for memory again and again, for fractions of a second: that is backpressure, not a problem.
 MEMORY_FULL_S: Final = 5.0

@@ -26,7 +26,7 @@ from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.config import VerifySettings
 from logferry.errors import DeliveryError, StateError
 from logferry.printable import moment
-from logferry.protocol.messages.requests import FileVerdict
+from logferry.protocol.messages.client_state import FileVerdict
 from logferry.protocol.plain.acks import MAX_REASON_CHARS
 
 # List at most this many ranges of one file; `--json` lists them all.

@@ -14,7 +14,7 @@ from logferry.client.net.readiness import Readiness
 from logferry.errors import DeliveryError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.messages.requests import ClientState
+from logferry.protocol.messages.client_state import ClientState
 
 
 class Guarantee(Enum):

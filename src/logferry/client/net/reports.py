@@ -19,6 +19,7 @@ from logferry.errors import NotALogServer, ProtocolError, QuestionRefused
 from logferry.names import text_of_name
 from logferry.protocol.delivery.client import DeliveryClientProtocol
 from logferry.protocol.messages.answers import Answer, Failed, InvalidAnswer, VerdictNoted, Welcome
+from logferry.protocol.messages.client_state import FileVerdict
 from logferry.protocol.messages.features import HEAL, LOSSES, SOURCES, STATUS
 from logferry.protocol.messages.repairs import (
     CONTENT_BYTES,
@@ -39,7 +40,6 @@ from logferry.protocol.messages.reports import (
     ReportPage,
     SourcesPage,
 )
-from logferry.protocol.messages.requests import FileVerdict
 from logferry.protocol.messages.writing import FOREIGN, control_line
 
 # At most this many losses and windows of one source are listed: nobody reads further.

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from logferry.client.net.reports import ReportClient, SourceLosses
+from logferry.protocol.messages.client_state import FileVerdict
 from logferry.protocol.messages.reports import Extent, NamedSource, RecordedLoss, ReportPage
-from logferry.protocol.messages.requests import FileVerdict
 
 
 class ProofSource(Protocol):

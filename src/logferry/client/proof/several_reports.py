@@ -15,9 +15,9 @@ from logferry.client.proof.proof_source import ProofSource
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import RepairSettings, ShipSettings
 from logferry.errors import DeliveryError
+from logferry.protocol.messages.client_state import FileVerdict
 from logferry.protocol.messages.elsewhere import store_of
 from logferry.protocol.messages.reports import Extent, NamedSource, RecordedLoss, ReportPage
-from logferry.protocol.messages.requests import FileVerdict
 
 Span = tuple[int, int]
 _Pages = Sequence[tuple[ReportClient, Sequence[ReportPage]]]

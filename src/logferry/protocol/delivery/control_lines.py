@@ -25,15 +25,14 @@ from logferry.protocol.delivery.control_reader import (
     source_id,
     text,
 )
+from logferry.protocol.messages.client_state import ClientState, FileVerdict
 from logferry.protocol.messages.features import read_features
 from logferry.protocol.messages.reports import RecordPlace
 from logferry.protocol.messages.requests import (
     Auth,
-    ClientState,
     Content,
     Damaged,
     End,
-    FileVerdict,
     Hello,
     Locate,
     Losses,

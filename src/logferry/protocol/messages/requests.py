@@ -6,6 +6,7 @@ Values only: `control_lines.py` parses control lines into them. A client writes 
 from dataclasses import dataclass, field
 
 from logferry.model.event_times import UNREAD_TIMES, EventTimes
+from logferry.protocol.messages.client_state import ClientState, FileVerdict
 from logferry.protocol.messages.reports import RecordPlace
 from logferry.protocol.messages.writing import MAX_OFFSET
 
@@ -155,40 +156,10 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientState:
-    """What a client says about itself: its version, what it has not delivered, and what it waits for (rule E38).
-
-    `behind_since` is the Unix time in milliseconds since which a file has had unacked bytes, 0 if none has.
-    """
-
-    version: str
-    unread_bytes: int = 0
-    unacked_bytes: int = 0
-    unacked_lines: int = 0
-    behind_since: int = 0
-    waits_for: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Ping:
     """The client asks for a heartbeat, and may say how it is."""
 
     state: ClientState | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FileVerdict:
-    """What `verify` has found about a file of the client (rule E38)."""
-
-    path: str
-    is_proven: bool
-    verdict: str
-    lines: int
-    stored: int
-    missing: int
-    altered: int
-    repeated: int
-    lost: int
 
 
 @dataclass(frozen=True, slots=True)

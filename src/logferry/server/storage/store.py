@@ -18,7 +18,7 @@ from logferry.protocol.messages.requests import Content, Losses, Repair, Sources
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import Compression
-from logferry.telemetry.table import StoringCounters
+from logferry.telemetry.server_table import StoringCounters
 
 OnFailure = Callable[[], None]
 

@@ -2,8 +2,8 @@
 
 from logferry.client.delivery.output import Connected, Guarantee, OutputLimits
 from logferry.client.delivery.servers.status_pings import INTERVAL_S, StatusPings
+from logferry.protocol.messages.client_state import ClientState
 from logferry.protocol.messages.features import STATUS
-from logferry.protocol.messages.requests import ClientState
 from tests.support.memory_delivery import MemoryOutput, Time
 
 STATE = ClientState("1.0", 1, 2, 3, 4, "a reason")

@@ -9,7 +9,8 @@ import pytest
 
 from logferry import __version__
 from logferry.protocol.delivery.control_lines import read_control_line
-from logferry.protocol.messages.requests import ClientState, FileVerdict, Ping, Violation
+from logferry.protocol.messages.client_state import ClientState, FileVerdict
+from logferry.protocol.messages.requests import Ping, Violation
 from logferry.protocol.messages.writing import control_line
 from logferry.server.clients.reporting import client_reports
 from logferry.server.clients.reporting.client_reports import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.protocol.messages.requests import ClientState
+from logferry.protocol.messages.client_state import ClientState
 from logferry.server.clients.reporting.client_reports import ClientReports
 from logferry.server.clients.reporting.states_file import read_states, states_of, write_states
 from logferry.server.storage.disk.files.segment_names import CLIENT_STATES_NAME

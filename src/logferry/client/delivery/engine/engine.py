@@ -55,7 +55,7 @@ from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout
 from logferry.model.batch import Batch
-from logferry.protocol.messages.requests import ClientState
+from logferry.protocol.messages.client_state import ClientState
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)

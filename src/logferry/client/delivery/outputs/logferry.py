@@ -47,9 +47,9 @@ from logferry.protocol.messages.answers import (
     Welcome,
     WindowRecorded,
 )
+from logferry.protocol.messages.client_state import ClientState
 from logferry.protocol.messages.features import HEAL, WINDOWS
 from logferry.protocol.messages.repairs import DamageNotice
-from logferry.protocol.messages.requests import ClientState
 from logferry.protocol.messages.writing import control_line
 
 # A record without any text has 54 bytes: with a smaller limit than this, every line would have to be given up.

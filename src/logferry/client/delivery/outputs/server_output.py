@@ -13,7 +13,7 @@ from logferry.client.net.steps import Task
 from logferry.errors import DeliveryError, NotALogServer
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.messages.requests import ClientState
+from logferry.protocol.messages.client_state import ClientState
 
 
 class ServerOutput:

@@ -18,7 +18,7 @@ from logferry.client.net.transport import Transport, receive_some
 from logferry.errors import PeerClosed
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.messages.requests import ClientState
+from logferry.protocol.messages.client_state import ClientState
 
 # Taking more than this ahead of the transport gains nothing.
 UNSENT_BYTES: Final = 512 * 1024

@@ -16,7 +16,7 @@ from logferry.client.net.steps import Steps, Task
 from logferry.errors import DeliveryError, ServerFull
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.messages.requests import ClientState
+from logferry.protocol.messages.client_state import ClientState
 
 # A server that stores nothing, but says so, is left after this time; that of a full disk may end by itself.
 _WITHHELD_S: Final = 5.0

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from logferry.client.delivery.output import Connected, Output
+from logferry.protocol.messages.client_state import ClientState
 from logferry.protocol.messages.features import STATUS
-from logferry.protocol.messages.requests import ClientState
 
 INTERVAL_S: Final = 60.0
 

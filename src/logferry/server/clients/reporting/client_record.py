@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from logferry.protocol.messages.requests import ClientState, FileVerdict, Note, Skip, Window
+from logferry.protocol.messages.client_state import ClientState, FileVerdict
+from logferry.protocol.messages.requests import Note, Skip, Window
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.identities.authenticator import Denied, PeerInfo, Principal
 from logferry.server.clients.reporting.client_log import ClientLabel, ClientLog

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from logferry.protocol.messages.requests import ClientState, FileVerdict
+from logferry.protocol.messages.client_state import ClientState, FileVerdict
 
 # An entry has at most 2 KiB of texts: 10 and 20 MB.
 MAX_HOSTS: Final = 5_000

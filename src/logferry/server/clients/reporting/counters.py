@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from logferry.server.clients.identities.authenticator import Principal
 from logferry.server.clients.reporting.client_reports import ClientReports
-from logferry.telemetry.table import ReceivingCounters
+from logferry.telemetry.server_table import ReceivingCounters
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,7 @@ from typing import Final
 
 from logferry.protocol.delivery.server import DeliveryServerProtocol
 from logferry.protocol.messages.answers import BatchRefused, Position
+from logferry.protocol.messages.client_state import FileVerdict
 from logferry.protocol.messages.features import HEAL, SERVER_FEATURES
 from logferry.protocol.messages.repairs import notice_line
 from logferry.protocol.messages.requests import (
@@ -19,7 +20,6 @@ from logferry.protocol.messages.requests import (
     Content,
     Damaged,
     End,
-    FileVerdict,
     Hello,
     Locate,
     Losses,
