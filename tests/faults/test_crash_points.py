@@ -17,9 +17,13 @@ from logferry.errors import StoreError
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.recovery.rebuild import rebuild
 from tests.support.delivery import LINES, DeliveryClient, batch, position, size_of
-from tests.support.running import RawClient, RunningServer, running_server, stored_lines
+from tests.support.running import RawClient, RunningServer, running_server, stored_lines, wait_until
 
 POINTS = ["before append", "after append", "after fsync", "after transaction", "before ack"]
+
+# In the thread that compresses, and in a repair of a compressed segment.
+COMPRESSING = ["compressed file written", "compressed file renamed", "compression recorded"]
+MAKING_PLAIN = ["plain file written", "plain file renamed", "plain form recorded"]
 
 _SERVER = """
 import asyncio, dataclasses, os, signal, sys
@@ -28,6 +32,7 @@ from logferry.config import ServeSettings, load
 from logferry.server import Replacements, Server
 
 folder, durability, point, countdown = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+compression = sys.argv[5]
 
 def crash_point(name):
     global countdown
@@ -37,7 +42,7 @@ def crash_point(name):
 
 async def run():
     options = {"server_host": "127.0.0.1", "server_port": "0", "data_dir": folder, "durability": durability,
-               "segment_bytes": "1024"}
+               "segment_bytes": "1024", "segment_compression": compression}
     server = Server(load(ServeSettings, options, {}), replacements=Replacements(crash_point=crash_point))
     await server.start()
     print(server.addresses[0][1], flush=True)
@@ -51,10 +56,12 @@ TOTAL = 50
 
 
 @contextmanager
-def server_that_crashes(data_dir: Path, point: str, at: int, *, durability: str = "fsync") -> Iterator[int]:
+def server_that_crashes(
+    data_dir: Path, point: str, at: int, *, durability: str = "fsync", compression: str = "none"
+) -> Iterator[int]:
     """Run a server that kills itself when it comes to `point` for the `at`-th time; yield its port."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(data_dir), durability, point, str(at)],
+        [sys.executable, "-c", _SERVER, str(data_dir), durability, point, str(at), compression],
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")},
         text=True,
@@ -193,3 +200,75 @@ def test_a_crash_that_also_costs_the_ledger_or_its_log_loses_and_repeats_nothing
         assert client.answer() == position(LINES[:TOTAL])
         assert server.stored_lines() == LINES[:TOTAL]
     assert_it_is_sound(data_dir)
+
+
+def ship_all(tmp_path: Path) -> None:
+    """Store all lines; three of four segments are closed."""
+    with running_server(tmp_path, segment_bytes=1024) as server, DeliveryClient(server, source="s1") as client:
+        for start in range(0, TOTAL, BATCH):
+            client.send(batch(LINES[start : start + BATCH], start=size_of(LINES[:start])))
+        while client.answer()["lines"] < TOTAL:
+            pass
+
+
+def compressed(data_dir: Path) -> list[Path]:
+    return sorted(data_dir.glob("segments/**/*.ndjson.gz"))
+
+
+def end_with_compressed(tmp_path: Path, count: int) -> None:
+    """Let a server compress, and see that everything is there, once, in one file for each segment."""
+    data_dir = tmp_path / "data"
+    with (
+        running_server(tmp_path, segment_bytes=1024, segment_compression="gzip") as server,
+        DeliveryClient(server, source="s1") as client,
+    ):
+        wait_until(lambda: len(compressed(data_dir)) == count, "all closed segments are compressed")
+        wait_until(lambda: len(list(data_dir.glob("segments/**/*.ndjson"))) == 1, "only the open one is plain")
+        assert {extent[4] for extent in client.report()["extents"]} == {"ok"}
+        assert server.stored_lines() == LINES[:TOTAL]
+    assert_it_is_sound(data_dir)
+    assert not list(data_dir.rglob("*.new"))
+
+
+def repair_all(server: RunningServer) -> None:
+    """Send each extent once more, as a client does that was notified of damage."""
+    with DeliveryClient(server, source="s1") as client:
+        extents = client.report()["extents"]
+    with DeliveryClient(server, source="s1", features=["heal"]) as client:
+        for start, end, *_ in extents:
+            lines = b"".join(LINES)[start:end].splitlines(keepends=True)
+            client.send(batch(lines, start=start).replace(b'"batch"', b'"repair"', 1))
+            while (answer := client.answer())["message"] != "repair":
+                pass  # a notice of damage
+            assert answer["whole"]
+
+
+@pytest.mark.parametrize("point", COMPRESSING)
+def test_a_crash_while_segments_are_compressed_loses_and_repeats_nothing(tmp_path: Path, point: str) -> None:
+    data_dir = tmp_path / "data"
+    ship_all(tmp_path)
+    closed = len(list(data_dir.glob("segments/**/*.ndjson"))) - 1
+    with server_that_crashes(data_dir, point, 2, compression="gzip"):
+        pass
+    assert stored_lines(data_dir) == LINES[:TOTAL]
+    assert_it_is_sound(data_dir)
+    end_with_compressed(tmp_path, closed)
+
+
+@pytest.mark.parametrize("point", MAKING_PLAIN)
+def test_a_crash_while_a_compressed_segment_is_repaired_loses_nothing(tmp_path: Path, point: str) -> None:
+    data_dir = tmp_path / "data"
+    ship_all(tmp_path)
+    closed = len(list(data_dir.glob("segments/**/*.ndjson"))) - 1
+    end_with_compressed(tmp_path, closed)
+    damaged = compressed(data_dir)[0]
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-6] + bytes([content[-6] ^ 1]) + content[-5:])
+    with (
+        server_that_crashes(data_dir, point, 1, compression="gzip") as port,
+        suppress(AssertionError, ConnectionError),  # of the kill
+    ):
+        repair_all(Unstarted(port))
+    with running_server(tmp_path, segment_bytes=1024) as server:
+        repair_all(server)
+    end_with_compressed(tmp_path, closed)
