@@ -19,6 +19,11 @@ _AMBIGUOUS_BACKSLASHES: Final = re.compile(r"\\+(?=x[89a-f][0-9a-f]|[\udc80-\udc
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
+def are_utf_8(encoding: str) -> bool:
+    """Whether the names of an encoding, as Python names it, are UTF-8."""
+    return encoding.lower().replace("-", "") == "utf8"
+
+
 def text_of_name(name: str) -> str:
     """Return the text of a file name, given as Python returns names. Different names have different texts."""
     if name.isascii() and "\\" not in name:

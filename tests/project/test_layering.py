@@ -124,7 +124,7 @@ FLOORS: Final = {
     "server.storage.disk.ledger.database": ("soundness", "reading", "database", "file_format"),
     "server.storage.disk.files": (
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "segment_files", "segment_forms"),
-        *("emptied_folders", "regular", "segment_names", "held_folder"),
+        *("emptied_folders", "name_encoding", "regular", "segment_names", "held_folder"),
     ),
     "protocol": (
         *("opening", "delivery", "messages", "plain", "lines", "strangers", "compressor", "pieces"),

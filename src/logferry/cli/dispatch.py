@@ -54,9 +54,11 @@ def main(
         _print_problem(str(error), command=command)
         return EXIT_NOT_DELIVERED
     except UnicodeEncodeError as error:
-        if sys.getfilesystemencoding().lower() == "utf-8":
-            raise
+        from logferry.names import are_utf_8  # late, as the command
+
         encoding = sys.getfilesystemencoding()
+        if are_utf_8(encoding):
+            raise
         _print_problem(
             f"cannot open a file with the name {error.object!r}: in this locale, names are {encoding}; "
             "LC_ALL=C.UTF-8 (or PYTHONUTF8=1) allows all names",

@@ -14,6 +14,8 @@ import sys
 import unicodedata
 from typing import Final
 
+from logferry.names import are_utf_8
+
 # File systems take 255 bytes a name; this leaves room for the hashes that keep changed names apart, and names apart
 # that would have the same folder.
 MAX_NAME_CHARS: Final = 100
@@ -33,7 +35,7 @@ _is_invisible: Final = re.compile(
 ).fullmatch
 
 # Where the file system has names of another encoding, names are ASCII: Python could not open all others.
-_IS_UTF_8: Final = sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
+_IS_UTF_8: Final = are_utf_8(sys.getfilesystemencoding())
 
 
 def safe_name(text: str) -> str:

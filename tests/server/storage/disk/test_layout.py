@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.errors import StoreError
 from logferry.protocol.messages.requests import BatchRequest, Open
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.files.emptied_folders import remove_emptied
@@ -213,6 +214,29 @@ def test_fsck_reads_any_depth_and_whatever_lies_there(tmp_path: Path) -> None:
     assert found["web-1/var/log/2024-01-15-8.ndjson"] == "is a folder, not a file"
     assert found["web-1/2024-01-15-9.ndjson"] == "does not belong to the store"
     assert "does not belong to the store" in found["web-1/var/loop"]
+
+
+def test_names_that_this_locale_cannot_read_are_refused_and_nothing_is_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the ledger is lost: a server would store all lines again beside what is there."""
+    with opened(tmp_path) as store:
+        ship(store, 10, 12)
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    assert problems(tmp_path) == [""]
+    monkeypatch.undo()
+    with opened(tmp_path) as store:
+        ship(store, 10, 12, source="s2", path="/журнал.log")
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
+    for lost in (False, True):
+        if lost:
+            lose_ledger(tmp_path)
+        for use in (problems, rebuild, lambda folder: opened(folder).__enter__()):
+            with pytest.raises(StoreError, match="PYTHONUTF8=1"):
+                use(tmp_path)
+    monkeypatch.undo()
+    rebuild(tmp_path)
+    assert problems(tmp_path) == ["", ""]
 
 
 def test_a_row_of_a_log_says_which_log_it_is() -> None:

@@ -19,6 +19,7 @@ from logferry.server.storage.disk.compression.segment_forms import SegmentForms
 from logferry.server.storage.disk.files.data_lock import LOCK_NAMES
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.free_space import FreeSpace
+from logferry.server.storage.disk.files.name_encoding import refuse_other_encoding
 from logferry.server.storage.disk.files.segment_names import CLIENT_STATES_NAME, FOLDER_NAME
 from logferry.server.storage.disk.integrity.damage import DamageRegistry
 from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER, DamagedFolder
@@ -201,6 +202,7 @@ class StoreOpening:
 
     def _open_ledger(self) -> tuple[Ledger, bool]:
         """Open the ledger; return whether SQLite has checked it, too."""
+        refuse_other_encoding(self._data_dir)
         refuse_if_missing(self._data_dir)
         # SQLite gives the files beside the ledger the ledger's permissions.
         PRIVACY.create(self._data_dir / LEDGER_NAME)

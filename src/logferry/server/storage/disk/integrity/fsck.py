@@ -13,6 +13,7 @@ from typing import NamedTuple
 from logferry.errors import DamagedLedger, StoreError, cause_of
 from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.files.data_lock import holder_of
+from logferry.server.storage.disk.files.name_encoding import refuse_other_encoding
 from logferry.server.storage.disk.files.regular import size_of
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.integrity.data_folder import Finding, other_files
@@ -30,6 +31,7 @@ def fsck(data_dir: Path) -> Iterator[Finding]:
     Lines that a running server appends meanwhile are not checked, and segments that it deletes meanwhile are left out.
     Raises StoreError if the ledger is missing or of another version, OSError if it cannot be read.
     """
+    refuse_other_encoding(data_dir)
     refuse_if_missing(data_dir)
     try:
         size = size_of(data_dir / FILE_NAME)

@@ -25,6 +25,7 @@ from logferry.server.storage.disk.content.segment_bytes import AnyForm, Compress
 from logferry.server.storage.disk.files.data_lock import lock_data_folder
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.held_folder import HeldFolder, identity_of
+from logferry.server.storage.disk.files.name_encoding import refuse_other_encoding
 from logferry.server.storage.disk.files.segment_files import log_folders, segment_files
 from logferry.server.storage.disk.files.segment_forms import forms_of, unfinished_path
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, SegmentName, segment_name
@@ -67,6 +68,7 @@ class Rebuilt:
 
 def rebuild(data_dir: Path, files: FileSystem | None = None) -> Rebuilt:
     """Make the ledger of a data folder anew. Raises StoreError; then the old ledger is as it was."""
+    refuse_other_encoding(data_dir)
     try:
         lock = lock_data_folder(data_dir)
     except FolderInUse as error:
