@@ -151,17 +151,20 @@ class MemorySource:
 
     def proof(self) -> Proof:
         """See Source."""
-        files = [
-            FileProof(
-                *(each.host, each.path, each.lines, each.bytes, each.bytes, self.checked_at),
-                *(self.damaged, 0, 0, 0, 0, 0),
-                gaps=[gap for gap in self.known_gaps if (gap.host, gap.path) == (each.host, each.path)],
-            )
-            for each in self.files()
-        ]
+        files = [self._proof_of(each) for each in self.files()]
         size = sum(each.bytes for each in files)
         return Proof(
-            files, size, size, self.checked_at, self.checked_at, self.damaged * len(files), 0, len(self.known_gaps)
+            *(files, size, size, self.checked_at, self.checked_at, self.damaged * len(files)),
+            *(sum(each.lost for each in files), sum(each.unknown for each in files)),
+        )
+
+    def _proof_of(self, file: FileInfo) -> FileProof:
+        gaps = [gap for gap in self.known_gaps if (gap.host, gap.path) == (file.host, file.path)]
+        lost = [gap for gap in gaps if gap.kind == "lost"]
+        return FileProof(
+            *(file.host, file.path, file.lines, file.bytes, file.bytes, self.checked_at, self.damaged, 0),
+            *(len(lost), sum(gap.bytes for gap in lost), len(gaps) - len(lost), 0),
+            gaps=gaps,
         )
 
     def storage(self) -> Storage:

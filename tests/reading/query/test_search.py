@@ -64,6 +64,19 @@ def test_a_line_that_has_just_come_was_received_before_its_file_changed_last(tmp
             assert found.received.first == found.received.last
 
 
+@pytest.mark.parametrize("left", [0, 10, 400, 950])
+def test_a_segment_that_has_lost_its_end_is_read_as_far_as_it_goes(tmp_path: Path, left: int) -> None:
+    with opened(tmp_path) as store:
+        store_lines(store, "a", *(line(f"m{number:02d}", clock(number)) for number in range(14)))
+    (file,) = (tmp_path / "segments/a").rglob("*.ndjson")
+    file.write_bytes(file.read_bytes()[:left])
+    whole = file.read_bytes().count(b"\n")
+    with looking(tmp_path) as logs:
+        assert found(logs, reverse=True) == [f"m{number:02d}" for number in reversed(range(whole))]
+        assert found(logs, limit=2) == found(logs)[-2:]
+        assert logs.looked.unreadable
+
+
 def test_a_span_has_its_beginning_and_not_its_end(tmp_path: Path) -> None:
     with three_hosts(tmp_path), looking(tmp_path) as logs:
         assert found(logs, Selection(span=Span(at(10), at(13)))) == ["m10", "m11", "m12"]

@@ -148,7 +148,7 @@ class _Show:
                 out.wait_for_pager()
                 return EXIT_OK
         if console.problem:
-            self._notice(console.problem)
+            self._warn(console.problem)
         return EXIT_INCOMPLETE if console.problem else EXIT_OK
 
     def _show_remote(self, console: "Console", out: LinesOut) -> None:
@@ -189,6 +189,8 @@ class _Show:
             self._follow(stored, out)
         if out.has_pager or sys.stderr.isatty():
             self._print_notes(stored, out, time.monotonic() - began)
+        elif stored.looked.unreadable:
+            self._warn(f"some segments could not be read, such as {stored.looked.problem}; see `logferry fsck`")
 
     def _print_notes(self, stored: DiskLogs, out: LinesOut, seconds: float) -> None:
         from logferry.cli.reading.log_notes import notes_after  # late: only people read them
@@ -249,11 +251,16 @@ class _Show:
     def _notice(self, text: str) -> None:
         """Print a remark for people: on a terminal alone."""
         if sys.stderr.isatty() or self._follows:
-            print(
-                printable(f"logferry logs: {text}", encoding=sys.stderr.encoding or "utf-8"),
-                file=sys.stderr,
-                flush=True,
-            )
+            self._warn(text)
+
+    @staticmethod
+    def _warn(text: str) -> None:
+        """Print why the result is not all that was asked for."""
+        print(
+            printable(f"logferry logs: {text}", encoding=sys.stderr.encoding or "utf-8"),
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _limit(given: dict[str, Any], selection: Selection) -> int | None:

@@ -168,12 +168,14 @@ class SegmentReader:
             data = self._read(piece.row, start, end - start)
             if data is None:
                 return
-            if len(data) < end - start:
+            if not data:
                 self._note(piece.row, "its bytes are not those that were stored")
-                data = data[: data.rfind(b"\n") + 1]
+                end = min(start, self._size_now(piece.row))
+                continue
+            data = data[: data.rfind(b"\n") + 1]  # all of it, unless the file has lost its end
             first = 0 if start == piece.start else data.find(b"\n") + 1
             if first >= len(data) or (first == 0 and start > piece.start):
-                if start == piece.start or size >= MAX_LINE_BYTES or not data:
+                if start == piece.start or size >= MAX_LINE_BYTES:
                     return
                 size *= 2
                 continue
@@ -189,6 +191,12 @@ class SegmentReader:
         if data is not None and len(data) < size:
             self._note(row, "its bytes are not those that were stored")
         return data or b""
+
+    def _size_now(self, row: SegmentRow) -> int:
+        """Return how many plain bytes the file of a segment has now. Raises OSError."""
+        if content := self._open.pop(row.path, None):
+            content.close()
+        return self._content(row).size
 
     def _count(self, row: SegmentRow, size: int) -> None:
         self._looked.bytes += size
