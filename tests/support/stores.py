@@ -117,6 +117,26 @@ class NoNames(FileSystem):
         return super().open_for_append(path)
 
 
+class FewNames(FileSystem):
+    """A file system with room for so many names below a folder."""
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self._folder = folder
+        self._most = most
+
+    def _refuse(self, path: Path) -> None:
+        if not path.exists() and len(list(self._folder.rglob("*"))) >= self._most:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def make_folder(self, path: Path) -> None:
+        self._refuse(path)
+        super().make_folder(path)
+
+    def open_for_append(self, path: Path) -> int:
+        self._refuse(path)
+        return super().open_for_append(path)
+
+
 class FailingFiles(FileSystem):
     """Each operation in `failures` raises its errors one after the other, then works; a number is a short write."""
 

@@ -27,6 +27,7 @@ from tests.support.stores import (
     LINES,
     MONDAY,
     FailingFiles,
+    FewNames,
     NoNames,
     Stored,
     delivery,
@@ -496,6 +497,20 @@ def test_without_inodes_only_what_needs_a_new_name_waits(tmp_path: Path, has_fol
         wait_until(lambda: waiting.lines == LINES[50:55], "what waited is stored, in its order")
     assert problems(tmp_path) == ["", ""]
     assert sorted(stored_lines(tmp_path)) == sorted([*LINES[:6], *LINES[50:55]])
+
+
+def test_a_log_for_which_there_are_too_few_names_takes_none_of_them(tmp_path: Path) -> None:
+    """Its path may have twenty folders: half of them would take the room that another log needs."""
+    deep, shallow = LogName("evil", "/x" * 20), LogName("web", "/app.log")
+    stored, waiting = Stored(), Stored()
+    with opened(tmp_path, file_system=FewNames(tmp_path / "segments", 15)) as store:
+        with in_one_group(store):
+            store.submit(delivery(LINES[0], log=deep), waiting)
+            store.submit(delivery(LINES[1], log=shallow), stored)
+        wait_until(lambda: stored.lines == LINES[1:2], "the log that needs few names is stored")
+        assert waiting.lines == []
+        wait_until(lambda: not (tmp_path / "segments" / "evil").exists(), "the folders of the other one are removed")
+        store.close(0.01)
 
 
 def test_what_still_waits_for_a_name_at_the_end_is_not_acked(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry.errors import cause_of
+from logferry.server.storage.disk.files.emptied_folders import remove_emptied
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
 from logferry.server.storage.disk.files.regular import GONE, size_of
 from logferry.server.storage.disk.files.segment_forms import forms_of, has_file
@@ -146,6 +147,8 @@ class OpenSegments:
             if error.errno not in _OF_A_NAME or not is_of_segments:
                 raise
             refused[log] = error
+            # Those that were made would take the room that another log needs, which may be enough for that one.
+            self.forget_folders(remove_emptied(self._root, self._folders.of(log).folder))
 
     def writable(self, log: LogName) -> OpenSegment:
         """Return the segment to append to: open, still there, and of today. Raises OSError."""
