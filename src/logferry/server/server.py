@@ -27,7 +27,7 @@ from logferry.server.clients.identities.networks import Networks
 from logferry.server.clients.memory.flow_control import MemoryBudget
 from logferry.server.clients.reporting.client_log import ClientLog
 from logferry.server.clients.reporting.counters import ClientCounters
-from logferry.server.clients.reporting.states_file import WRITE_S, states_of, write_states
+from logferry.server.clients.reporting.states_file import WRITE_S, restore, states_of, write_states
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.scheduling.turns import Turns
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
@@ -115,7 +115,7 @@ class Server:
         self._bound: list[BoundAddress] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reading_clients: asyncio.Task[None] | None = None
-        self._written_pings = 0
+        self._written_reports = 0
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -176,6 +176,9 @@ class Server:
             takes_turns=lambda listening: sockets[listening].is_tls,
         )
         self._client_log.tls_ports = [bound.port for bound in self._bound if bound.is_tls]
+        if self._settings.store == "disk":
+            restore(self._settings.data_dir, self._counters.reports)
+        self._written_reports = self._counters.reports.noted
         self._listener.open()
         self._start_timers()
         if self._encryption:
@@ -284,8 +287,8 @@ class Server:
     def _write_states(self) -> None:
         """Write what clients say about themselves, if one has since the last time, in another thread."""
         reports = self._counters.reports
-        if reports.pings != self._written_pings and self._settings.store == "disk":
-            self._written_pings = reports.pings
+        if reports.noted != self._written_reports and self._settings.store == "disk":
+            self._written_reports = reports.noted
             self._loop.run_in_executor(None, write_states, self._settings.data_dir, states_of(reports))
 
     def _look_at_clients(self, *, is_wanted: bool = False) -> None:

@@ -46,16 +46,17 @@ class ClientReports:
         self.hosts: OrderedDict[tuple[str, str], HostReport] = OrderedDict()  # by owner and host, the latest last
         self.files: OrderedDict[tuple[str, str, str], VerdictReport] = OrderedDict()  # by owner, host and path
         self._hosts_of: dict[str, OrderedDict[str, None]] = {}
-        self.pings = 0  # how many have come: whether there is something to write
+        self.noted = 0  # how many have come: whether there is something to write
         self._files_of: dict[str, OrderedDict[tuple[str, str, str], None]] = {}
 
-    def note_state(self, owner: str, host: str, state: ClientState) -> None:
-        """Keep what a client says about itself; of too many hosts, the one that was quiet longest is forgotten.
+    def note_state(self, owner: str, host: str, state: ClientState, *, at: float | None = None) -> None:
+        """Keep what a client says about itself now, or said `at` a time before the start.
 
-        It is one of the same owner if that has more than its share: others stay.
+        Of too many hosts, the one that was quiet longest is forgotten. It is one of the same owner if that
+        has more than its share: others stay.
         """
-        self.pings += 1
-        self.hosts[owner, host] = HostReport(self._clock(), state)
+        self.noted += 1
+        self.hosts[owner, host] = HostReport(self._clock() if at is None else at, state)
         self.hosts.move_to_end((owner, host))
         of_owner = self._hosts_of.setdefault(owner, OrderedDict())
         of_owner[host] = None
@@ -70,8 +71,12 @@ class ClientReports:
         if not self._hosts_of[owner]:
             del self._hosts_of[owner]
 
-    def note_verdict(self, owner: str, host: str, verdict: FileVerdict) -> None:
-        """Keep a verdict; of too many files of one owner, its oldest is forgotten, of too many of all, the oldest."""
+    def note_verdict(self, owner: str, host: str, verdict: FileVerdict, *, at: float | None = None) -> None:
+        """Keep a verdict, of now or of a time before the start.
+
+        Of too many files of one owner, its oldest is forgotten, of too many of all, the oldest.
+        """
+        self.noted += 1
         key = (owner, host, verdict.path)
         of_owner = self._files_of.setdefault(owner, OrderedDict())
         self._forget(key)
@@ -79,7 +84,7 @@ class ClientReports:
             self._forget(next(iter(of_owner)))
         if len(self.files) >= MAX_FILES:
             self._forget(next(iter(self.files)))
-        self.files[key] = VerdictReport(self._clock(), verdict)
+        self.files[key] = VerdictReport(self._clock() if at is None else at, verdict)
         self._files_of.setdefault(owner, of_owner)[key] = None
 
     def _forget(self, key: tuple[str, str, str]) -> None:
