@@ -5,14 +5,17 @@ import random
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from logferry.console.source import Gap
+from logferry.console.stored.stored_source import StoredSource
 from logferry.reading.query.records import utc
 from tests.support.browser import PHONE, Browser, browser, picture
 from tests.support.console import Console, MemorySource, running_console
+from tests.support.looking import three_hosts
 from tests.support.running import wait_until
 
 MINUTE = 60_000
@@ -332,7 +335,7 @@ def test_the_token_comes_by_a_fragment_or_by_hand_and_stays_in_the_tab(source: M
 
 def test_tabs_show_hosts_proof_and_storage(console: Console, source: MemorySource, chromium: Browser) -> None:
     said = {"version": "1.2", "unread_bytes": 4000, "unacked_bytes": 96, "waits_for": "<the server>"}
-    now = time.time()
+    now = time.time() + 10  # for ten seconds, that is just now
     source.clients = {
         "db-1": {**said, "at": utc(round(now * 1000)), "behind_since": utc(round(now * 1000) - 60_000)},
         "web-1": {**said, "at": utc(round(now * 1000)), "behind_since": None},
@@ -360,3 +363,51 @@ def test_tabs_show_hosts_proof_and_storage(console: Console, source: MemorySourc
         shows(page, "Full at this rate")
     with chromium.page(f"{console.url}api/") as page:
         shows(page, "GET /api/v1/histogram")
+
+
+def test_a_check_now_turns_the_proof_red_after_a_byte_is_flipped(chromium: Browser, tmp_path: Path) -> None:
+    with three_hosts(tmp_path):
+        pass
+    with running_console(StoredSource(tmp_path)) as console, chromium.page(f"{console.url}?tab=proof") as page:
+        button = "tr:has(button[title='Show its lines']:has-text('b ')) button[aria-label^='Check now']"
+        page.click(button)
+        page.wait_for_selector("td:last-child .badge.good")
+        assert not page.query_selector("#tab-proof.bad")
+        (segment,) = (tmp_path / "segments" / "b").rglob("*.ndjson")
+        content = bytearray(segment.read_bytes())
+        content[20] ^= 1
+        segment.write_bytes(content)
+        page.click(button)
+        page.wait_for_selector("td:last-child .badge.bad")
+        assert "1 piece altered" in page.inner_text("td:last-child .badge.bad")
+        page.wait_for_selector("#tab-proof.bad")
+
+
+def test_a_check_that_takes_long_shows_how_far_it_is_and_can_be_stopped(
+    console: Console, source: MemorySource, chromium: Browser
+) -> None:
+    source.slow_s = 1.0
+    with chromium.page(f"{console.url}?tab=proof", size=PHONE) as page:
+        page.click("button[aria-label^='Check now']")
+        page.wait_for_selector("td [role=status]:has-text('50 %')")
+        page.click("button[aria-label^='Stop the check']")
+        page.wait_for_selector("td .badge:has-text('stopped')")
+
+
+def test_what_verify_has_found_on_the_machine_of_the_file_is_shown(
+    console: Console, source: MemorySource, chromium: Browser
+) -> None:
+    source.verdict = {
+        "at": utc(round(time.time() * 1000)),
+        "is_proven": False,
+        "verdict": "not stored: <b>",
+        "lines": 12,
+        "stored": 10,
+        "missing": 2,
+        "altered": 0,
+        "repeated": 0,
+        "lost": 0,
+    }
+    with chromium.page(f"{console.url}?tab=proof") as page:
+        page.wait_for_selector("td .badge.bad:has-text('2 missing')")
+        assert "this machine alone cannot know" in page.inner_text("#view-proof")

@@ -116,7 +116,7 @@ FLOORS: Final = {
         *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": ("ledger", "queries", "tables", "database"),
-    "server.storage.disk.ledger.queries": ("history", "overview"),
+    "server.storage.disk.ledger.queries": ("accounts", "history", "overview"),
     "server.storage.disk.ledger.tables": (
         *("damage", "sources", "losses", "members", "segments", "logs", "unsynced", "starts", "times"),
         *("packed_times", "extents", "checked"),
@@ -171,7 +171,9 @@ FLOORS: Final = {
     ),
     "console.api": ("openapi", "routes", "answers", "lines", "parameters", "words"),
     "console.queries": ("queries", "feed"),
-    "console.stored": ("stored_source", "isolated", "searches", "bookmarks", "counting", "wanted", "proving", "usage"),
+    "console.stored": (
+        *("stored_source", "isolated", "searches", "bookmarks", "counting", "wanted", "proving", "checking", "usage"),
+    ),
     "rendering": (
         *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),
         *("container_objects", "container_events", "json_objects", "multiline", "partial_lines", "filters"),

@@ -21,6 +21,7 @@ from logferry.console.queries.queries import Limits, Queries
 from logferry.console.running import ConsoleServer
 from logferry.console.source import (
     Counts,
+    FileCheck,
     FileInfo,
     FileProof,
     Followed,
@@ -51,6 +52,7 @@ class MemorySource:
         self.slow_s = 0.0
         self.damaged = 0
         self.checked_at = START_MS
+        self.verdict: dict[str, object] = {}  # on each file
         self.clients: dict[str, dict[str, object]] = {}
         self.failure: Exception | None = None
         self.running = 0  # searches and tails that have begun and not ended
@@ -165,7 +167,20 @@ class MemorySource:
             *(file.host, file.path, file.lines, file.bytes, file.bytes, self.checked_at, self.damaged, 0),
             *(len(lost), sum(gap.bytes for gap in lost), len(gaps) - len(lost), 0),
             gaps=gaps,
+            verdict=self.verdict,
         )
+
+    def check(self, host: str, path: str, *, stop: Stop) -> Iterator[FileCheck]:
+        """See Source."""
+        for each in self.files():
+            if (each.host, each.path) == (host, path):
+                for part in (2, 1):
+                    stop.wait(self.slow_s)
+                    altered = self.damaged if part == 1 else 0
+                    yield FileCheck(
+                        *(host, path, each.bytes, each.bytes // part, each.lines, 1),
+                        *(altered, altered, altered, 0, 0, ("one.ndjson has other content",) * altered),
+                    )
 
     def storage(self) -> Storage:
         """See Source."""

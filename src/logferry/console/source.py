@@ -159,7 +159,9 @@ class FileProof:
     """What is known of the completeness of a file.
 
     `checked_bytes` of `bytes` were compared with the ledger, for the last time at `checked_at` (the oldest of them;
-    None if some never were). `damaged` are extents whose bytes are not what was stored.
+    None if some never were). `damaged` are extents whose bytes are not what was stored, with `altered_lines`. Missing
+    are bytes of the file between stored ones that are neither stored nor recorded as lost; repeated are those stored
+    twice. `verdict` is what `verify` on the client's machine has found last; empty if nobody knows.
     """
 
     host: str
@@ -175,6 +177,31 @@ class FileProof:
     unknown: int
     expired_bytes: int
     gaps: Sequence[Gap] = ()
+    altered_lines: int = 0
+    missing_bytes: int = 0
+    repeated_bytes: int = 0
+    verdict: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """What a check of a file has found so far: of `of_bytes`, `bytes` were compared with the checksums in the ledger.
+
+    Of the altered pieces, nobody knows which of their lines are altered. `problems` are the first ones.
+    """
+
+    host: str
+    path: str
+    of_bytes: int = 0
+    bytes: int = 0
+    lines: int = 0
+    segments: int = 0
+    altered_pieces: int = 0
+    altered_bytes: int = 0
+    altered_lines: int = 0
+    missing_bytes: int = 0
+    repeated_bytes: int = 0
+    problems: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +216,8 @@ class Proof:
     damaged: int
     lost: int
     unknown: int
+    missing_bytes: int = 0
+    repeated_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +299,12 @@ class Source(Protocol):
 
     def proof(self) -> Proof:
         """Return what is known of the completeness of every file."""
+
+    def check(self, host: str, path: str, *, stop: Stop) -> Iterator[FileCheck]:
+        """Read all that is stored of a file, and compare it with the ledger; yield how far that is, again and again.
+
+        The last one is complete. Yields nothing if there is no such file.
+        """
 
     def storage(self) -> Storage:
         """Return what the store takes on its disk."""

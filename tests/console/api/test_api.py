@@ -389,7 +389,7 @@ def test_the_description_has_every_path_and_its_parameters(console: Console) -> 
     logs = description["paths"]["/api/v1/logs"]["get"]
     names = {each["name"] for each in logs["parameters"]}
     assert names == {"q", "host", "file", "level", "since", "until", "limit", "order", "older", "newer"}
-    needed = {"place": "1-1"}
+    needed = {"place": "1-1", "host": "web-1"}
     for path, methods in description["paths"].items():
         if path.endswith("/tail"):
             continue

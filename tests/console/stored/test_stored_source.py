@@ -6,14 +6,20 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from logferry.console.source import Counts, Line, Query, Stop, Stopped, UnknownPlace, Word, WrongPattern
+from logferry.console.source import Counts, FileCheck, Line, Query, Stop, Stopped, UnknownPlace, Word, WrongPattern
 from logferry.console.stored.stored_source import StoredSource
 from logferry.errors import StoreError
+from logferry.protocol.messages.client_state import FileVerdict
+from logferry.server.clients.reporting.client_reports import ClientReports
+from logferry.server.clients.reporting.states_file import states_of, write_states
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.records import ExtentRow, LossRow, SourceRow
+from tests.support.compressing import compress_all
 from tests.support.looking import clock, line, store_lines, three_hosts
 from tests.support.running import DEADLINE_S, wait_until
 
@@ -266,6 +272,66 @@ class TestProof:
         proof = source.proof()
         assert proof.damaged == 1
         assert [file.damaged for file in proof.files] == [1, 0, 0]
+
+    def test_bytes_of_a_file_that_the_ledger_does_not_account_for_are_missing_or_repeated(
+        self, store: DiskStore, tmp_path: Path
+    ) -> None:
+        ledger = Ledger(tmp_path, durable=False)
+        segment = ledger.segments()[0].id
+        extents = [(0, 100), (100, 200), (350, 400), (390, 420), (500, 600)]
+        try:
+            with ledger.transaction():
+                ledger.add_sources([SourceRow("s", "a", "/app.log", 600, 5, 0)])
+                ledger.set_extents(("s", ExtentRow(*each, 1, 0, segment, 0, 10)) for each in extents)
+                ledger.add_loss(LossRow("s", 200, 300, "rotated away"))
+                ledger.add_loss(LossRow("s", 410, 450, "not asked for", is_lost=False))
+        finally:
+            ledger.close()
+        proof = StoredSource(tmp_path).proof()
+        (file,) = (each for each in proof.files if each.path == "/app.log")
+        assert (file.missing_bytes, file.repeated_bytes) == (50 + 50, 10)
+        assert (proof.missing_bytes, proof.repeated_bytes) == (100, 10)
+
+    def test_the_verdict_of_the_client_is_shown(self, store: DiskStore, tmp_path: Path) -> None:
+        reports = ClientReports(lambda: 1_768_464_000.0)
+        reports.note_verdict("me", "a", FileVerdict("", False, "2 lines missing", 12, 10, 2, 0, 0, 0))
+        write_states(tmp_path, states_of(reports))
+        by_host = {each.host: each.verdict for each in StoredSource(tmp_path).proof().files}
+        assert (by_host["a"]["missing"], by_host["a"]["at"]) == (2, "2026-01-15T08:00:00.000Z")
+        assert "owner" not in by_host["a"]
+        assert by_host["b"] == {}
+
+
+class TestCheck:
+    def checked(self, data_dir: Path, host: str, **limits: Any) -> FileCheck:
+        *_, last = StoredSource(data_dir).check(host, "", stop=stop(**limits))
+        return last
+
+    def test_it_reads_everything_of_one_file_plain_or_compressed(self, tmp_path: Path) -> None:
+        with three_hosts(tmp_path, segment_bytes=300) as store:
+            compress_all(store, tmp_path, "gzip")
+        found = self.checked(tmp_path, "a")
+        assert (found.bytes, found.lines, found.altered_pieces) == (found.of_bytes, 10, 0)
+        assert found.segments > 2
+        assert list(StoredSource(tmp_path).check("nobody", "", stop=stop())) == []
+        with pytest.raises(Stopped, match="time"):
+            self.checked(tmp_path, "a", seconds=0)
+
+    def test_a_flipped_byte_is_found_and_a_deleted_file(self, tmp_path: Path) -> None:
+        with three_hosts(tmp_path, segment_bytes=300):
+            pass
+        first, second, *_ = sorted((tmp_path / "segments" / "b").rglob("*.ndjson"))
+        content = bytearray(first.read_bytes())
+        content[20] ^= 1
+        first.write_bytes(content)
+        second.unlink()
+        found = self.checked(tmp_path, "b")
+        assert found.altered_pieces == 2
+        assert [problem.partition(" ")[2] for problem in found.problems] == [
+            "has other content than was stored (checksum)",
+            "is missing",
+        ]
+        assert self.checked(tmp_path, "a").altered_pieces == 0
 
 
 def test_storage_adds_up(source: StoredSource) -> None:

@@ -15,7 +15,6 @@ _ERRORS: Final = {
     "429": "too many wrong tokens",
     "503": "too many queries run, or the store cannot be read",
 }
-_REQUIRED: Final = ("place",)
 _WHOLE: Final = ("limit", "buckets", "before", "after")
 
 
@@ -54,7 +53,9 @@ def _operation(route: Route) -> dict[str, Any]:
     return {
         "operationId": route.path[1:],
         "summary": route.summary,
-        "parameters": [_parameter(name, meaning) for name, meaning in route.parameters.items()],
+        "parameters": [
+            _parameter(name, meaning, is_needed=name in route.needs) for name, meaning in route.parameters.items()
+        ],
         "responses": {
             "200": {"description": route.summary, "content": {each: {} for each in types}},
             **{status: {"description": meaning, "content": error} for status, meaning in _ERRORS.items()},
@@ -62,11 +63,11 @@ def _operation(route: Route) -> dict[str, Any]:
     }
 
 
-def _parameter(name: str, meaning: str) -> dict[str, Any]:
+def _parameter(name: str, meaning: str, *, is_needed: bool) -> dict[str, Any]:
     return {
         "name": name,
         "in": "query",
-        "required": name in _REQUIRED,
+        "required": is_needed,
         "description": meaning,
         "schema": {"type": "integer"} if name in _WHOLE else _STRING,
     }

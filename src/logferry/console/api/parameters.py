@@ -74,6 +74,13 @@ class Parameters:
         """Return a parameter as it is, "" if it is not given."""
         return self._values.get(name, "")
 
+    def name(self, name: str, *, may_be_empty: bool = False) -> str:
+        """Return the name of a host, or the path of a file, as it is. Raises BadParameter."""
+        text = self.text(name)
+        if (not text and not may_be_empty) or len(text) > _MAX_PATTERN_CHARS:
+            raise BadParameter(f"{name} must be a name, as /api/v1/files has it")
+        return text
+
     def whole(self, name: str, default: int, least: int, most: int) -> int:
         """Return a whole number. Raises BadParameter."""
         text = self.text(name)

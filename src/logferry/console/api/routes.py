@@ -6,7 +6,7 @@ into a feed: nothing here reads the store on the event loop.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, Final
@@ -21,7 +21,7 @@ from logferry.console.api.parameters import QUERY_NAMES, BadParameter, Parameter
 from logferry.console.levels import LEVEL_CLASSES
 from logferry.console.queries.feed import Feed
 from logferry.console.queries.queries import Queries
-from logferry.console.source import Followed, Line, Query, Source, Stop, Stopped, UnknownPlace
+from logferry.console.source import FileCheck, Followed, Line, Query, Source, Stop, Stopped, UnknownPlace
 from logferry.reading.query.records import utc
 
 PREFIX: Final = "/api/v1"
@@ -54,6 +54,7 @@ class Route:
     build: Build
     streams: bool = False
     is_tail: bool = False
+    needs: Collection[str] = ()
 
 
 class Api:
@@ -99,6 +100,21 @@ class Api:
     def proof(self, parameters: Parameters) -> Work:
         """Return the proof of all files."""
         return lambda feed, _stop: feed.put(item("result", of_value(self.source.proof())))
+
+    def check(self, parameters: Parameters) -> Work:
+        """Compare all that is stored of one file with the ledger."""
+        host, path = parameters.name("host"), parameters.name("file", may_be_empty=True)
+
+        def work(feed: Feed, stop: Stop) -> None:
+            found, ended = FileCheck(host, path), ""
+            try:
+                for found in self.source.check(host, path, stop=stop):
+                    feed.put(item("check", of_value(found)))
+            except Stopped as stopped:
+                ended = stopped.reason
+            feed.put(item("result", {**of_value(found), "complete": not ended, "ended_by": ended}))
+
+        return work
 
     def storage(self, parameters: Parameters) -> Work:
         """Return what the store takes."""
@@ -268,6 +284,8 @@ def _status(hosts: Sequence[Any], proof: Any, storage: Any, now: float) -> dict[
         "damaged": proof.damaged,
         "lost": proof.lost,
         "unknown": proof.unknown,
+        "missing_bytes": proof.missing_bytes,
+        "repeated_bytes": proof.repeated_bytes,
         "disk_bytes": storage.disk_bytes,
         "disk_free": storage.disk_free,
     }
@@ -314,8 +332,9 @@ ROUTES: Final = (
         "A line and those around it in its file",
         {**_PLACE, "before": "lines before it (20, at most 500)", "after": "lines after it"},
         Api.context,
+        needs=("place",),
     ),
-    Route("/raw", "The stored bytes of a line", _PLACE, Api.raw),
+    Route("/raw", "The stored bytes of a line", _PLACE, Api.raw, needs=("place",)),
     Route(
         "/tail",
         "Lines as they are stored, as Server-Sent Events; with the header Last-Event-ID, those after that event",
@@ -324,5 +343,13 @@ ROUTES: Final = (
         is_tail=True,
     ),
     Route("/proof", "What is known of the completeness of each file", {}, Api.proof),
+    Route(
+        "/check",
+        "Reads all that is stored of one file, and compares it with the ledger",
+        {"host": "the host, exactly", "file": "the path of the file, exactly; none for lines of the plain protocol"},
+        Api.check,
+        streams=True,
+        needs=("host",),
+    ),
     Route("/storage", "What the store takes on its disk, by host and day", {}, Api.storage),
 )

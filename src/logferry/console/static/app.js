@@ -1,6 +1,7 @@
 // The page: the header, the tabs, the address, keys, the token, and help.
 
 import * as api from "./api.js";
+import { hasFoundDamage } from "./checks.js";
 import { Logs } from "./logs.js";
 import { show } from "./overview.js";
 import { address, read } from "./query.js";
@@ -93,7 +94,7 @@ function facts(now) {
   else parts.push(fact("Proof", isWhole ? "good" : "", "proven ", el("b", {}, percent(now.checked_bytes, now.bytes)), el("span", { class: "less" }, `, checked ${ago(now.newest_check, Date.parse(now.now))}`)));
   if (now.lost) parts.push(fact("Losses", "bad some", el("b", {}, number(now.lost)), " lost"));
   $("facts").replaceChildren(...parts);
-  $("tab-proof").classList.toggle("bad", now.damaged > 0 || now.lost > 0);
+  $("tab-proof").classList.toggle("bad", now.damaged > 0 || now.lost > 0 || now.missing_bytes > 0 || now.repeated_bytes > 0 || hasFoundDamage());
 }
 
 function askForToken(problem, wasGiven) {

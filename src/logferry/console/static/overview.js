@@ -1,6 +1,7 @@
 // The tabs Hosts, Proof and Storage: what the store knows, in tables; green only where something was really checked.
 
 import * as api from "./api.js";
+import { checkOf } from "./checks.js";
 import { ago, count, el, number, percent, size, span, svg, visible, when } from "./text.js";
 
 const $ = (id) => document.getElementById(id);
@@ -100,25 +101,35 @@ async function proof({ go, signal }) {
         state,
       ),
       card("Lost", number(found.lost), found.lost ? "ranges that the clients could not deliver" : "nothing is known to be lost", found.lost ? "bad" : ""),
+      card("Missing", size(found.missing_bytes), found.missing_bytes ? "of files, neither stored nor known to be lost" : "every byte between stored ones is stored, or known to be lost", found.missing_bytes ? "bad" : ""),
       card("Unknown windows", number(found.unknown), found.unknown ? "times in which lines may have come and gone unseen" : "no file was away from its client's eyes", found.unknown ? "unsure" : ""),
       card("Stored", size(found.bytes), `${count(found.files.length, "file")}, each byte with its checksum`),
     ),
-    el("section", { class: "panel" }, el("h2", {}, "What this says"), el("p", {}, "Checked bytes were read from the disk and compared with their checksums in the ledger. Whether a file on its own machine has more than what is here, only its client can say: "), el("p", {}, el("code", {}, "logferry verify --log-file /var/log/app.log"))),
+    el("section", { class: "panel" }, el("h2", {}, "What this says"), el("p", {}, "Checked bytes were read from the disk and compared with their checksums in the ledger: by scrub in the background, or now by the button. A checksum stands for a piece of some lines: of a piece that is altered, nobody knows here which lines are. Missing and repeated are bytes of a file as the ledger has them."), el("p", {}, "Whether the file on its own machine is as what is stored, and has nothing behind it, this machine alone cannot know: its client can, and says so here (Verified) after "), el("p", {}, el("code", {}, "logferry verify --log-file /var/log/app.log"))),
     table(
       "Files",
       "",
-      [["File"], ["State"], ["Lines", "n less"], ["Checked", "n"], ["Last check", "less"], ["Losses", "n"], ["Unknown", "n less"]],
-      files.map((file) => proofRow(file, go, now)),
+      [["File"], ["State"], ["Lines stored", "n less"], ["Missing", "n"], ["Repeated", "n less"], ["Altered", "n"], ["Losses", "n"], ["Unknown", "n less"], ["Proven", "n"], ["Last scrub", "less"], ["Verified", "less"], ["Check"]],
+      files.map((file) => proofRow(file, go, now, () => signal?.aborted || show("proof", { go, signal }))),
     ),
   ];
 }
 
-const badness = (file) => (file.damaged ? 4 : 0) + (file.lost ? 2 : 0) + (file.unknown ? 1 : 0);
+const badness = (file) => (file.damaged ? 16 : 0) + (file.missing_bytes || file.repeated_bytes ? 8 : 0) + (file.lost ? 4 : 0) + (file.verdict.is_proven === false ? 2 : 0) + (file.unknown ? 1 : 0);
 
-function proofRow(file, go, now) {
+/** What the client has found when it compared its file with what is stored. */
+function verified({ verdict }, now) {
+  if (!verdict.at) return el("td", { class: "less" }, "never");
+  const parts = ["missing", "altered", "repeated", "lost"].filter((name) => verdict[name]).map((name) => `${number(verdict[name])} ${name}`);
+  return el("td", { class: "less", title: `${visible(verdict.verdict)}; ${count(verdict.lines, "line")} in the file` }, badge(verdict.is_proven ? "good" : "bad", verdict.is_proven ? "proven" : parts.join(", ") || "not proven"), ` ${ago(verdict.at, now)}`);
+}
+
+function proofRow(file, go, now, changed) {
   const isWhole = file.checked_bytes >= file.bytes;
   const states = [
     ...(file.damaged ? [badge("bad", `${count(file.damaged, "extent")} damaged`)] : []),
+    ...(file.missing_bytes ? [badge("bad", `${size(file.missing_bytes)} missing`)] : []),
+    ...(file.repeated_bytes ? [badge("bad", `${size(file.repeated_bytes)} repeated`)] : []),
     ...(file.lost ? [badge("bad", `${count(file.lost, "loss", "losses")}`)] : []),
     ...(file.unknown ? [badge("unsure", `${count(file.unknown, "unknown window")}`)] : []),
   ];
@@ -130,10 +141,15 @@ function proofRow(file, go, now) {
     el("td", { class: "name" }, el("button", { type: "button", title: "Show its lines", onclick: () => go({ tab: "logs", host: [file.host], file: file.file ? [file.file] : [], line: "" }) }, `${visible(file.host)} ${visible(file.file) || "(plain protocol)"}`), ...(reasons.length ? [el("ul", { class: "reasons" }, ...reasons)] : [])),
     el("td", {}, ...states),
     cell(number(file.lines), "n less"),
-    cell(percent(file.checked_bytes, file.bytes), "n"),
-    el("td", { class: "less", title: when(file.checked_at) }, ago(file.checked_at, now)),
+    cell(file.missing_bytes ? size(file.missing_bytes) : "0", "n"),
+    cell(file.repeated_bytes ? size(file.repeated_bytes) : "0", "n less"),
+    el("td", { class: "n", title: file.damaged ? "lines in the altered pieces" : "as far as it was checked" }, number(file.altered_lines)),
     el("td", { class: "n" }, file.lost ? `${number(file.lost)} (${size(file.lost_bytes)})` : "0"),
     cell(number(file.unknown), "n less"),
+    cell(percent(file.checked_bytes, file.bytes), "n"),
+    el("td", { class: "less", title: when(file.checked_at) }, ago(file.checked_at, now)),
+    verified(file, now),
+    el("td", {}, ...checkOf(file, changed)),
   );
 }
 

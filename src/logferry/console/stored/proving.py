@@ -5,13 +5,16 @@ transaction, and no segment.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from logferry.console.source import FileProof, Gap, Proof
 from logferry.reading.disk.ledger import LedgerDoor
 from logferry.reading.disk.listing import Listing, listing_of
+from logferry.reading.query.records import utc
+from logferry.server.clients.reporting.states_file import read_verdicts
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, on_disk
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.ledger.queries.overview import LossNote
@@ -20,6 +23,7 @@ from logferry.server.storage.records import SegmentRow
 _ROWS: Final = 5000
 _MOST_NOTES: Final = 100_000
 _GAPS_OF_FILE: Final = 20
+_VERDICT: Final = ("is_proven", "verdict", "lines", "stored", "missing", "altered", "repeated", "lost")
 
 
 @dataclass(slots=True)
@@ -30,6 +34,7 @@ class _Sums:
     checked_at: list[int] = field(default_factory=list)  # at most the oldest and the newest
     damaged: int = 0
     damaged_bytes: int = 0
+    altered_lines: int = 0
     expired_bytes: int = 0
 
     def note_check(self, at: int) -> None:
@@ -45,10 +50,20 @@ def proof_of(data_dir: Path) -> Proof:
         with ledger.reading():
             notes = ledger.losses_since(0, limit=_MOST_NOTES)
             sums = _sums(ledger, listing, data_dir)
+            unaccounted = ledger.unaccounted()
     by_file: dict[tuple[str, str], list[LossNote]] = defaultdict(list)
     for note in notes:
         by_file[note.host, note.path].append(note)
-    files = [_file(key, sums.get(key, _Sums()), by_file[key]) for key in sorted({*sums, *by_file})]
+    verdicts = read_verdicts(data_dir)
+    files = [
+        replace(
+            _file(key, sums.get(key, _Sums()), by_file[key]),
+            missing_bytes=unaccounted[key].missing if key in unaccounted else 0,
+            repeated_bytes=unaccounted[key].repeated if key in unaccounted else 0,
+            verdict=_shown(verdicts.get(key, {})),
+        )
+        for key in sorted({*sums, *by_file, *unaccounted})
+    ]
     checks = [at for each in sums.values() for at in each.checked_at]
     return Proof(
         files,
@@ -59,7 +74,16 @@ def proof_of(data_dir: Path) -> Proof:
         sum(file.damaged for file in files),
         sum(file.lost for file in files),
         sum(file.unknown for file in files),
+        sum(file.missing_bytes for file in files),
+        sum(file.repeated_bytes for file in files),
     )
+
+
+def _shown(verdict: Mapping[str, Any]) -> Mapping[str, object]:
+    """Return what a client has found, with the time in UTC, and without whose client it is."""
+    if not verdict:
+        return {}
+    return {**{name: verdict[name] for name in _VERDICT}, "at": utc(round(verdict["at"] * 1000))}
 
 
 def _sums(ledger: Ledger, listing: Listing, data_dir: Path) -> dict[tuple[str, str], _Sums]:
@@ -70,9 +94,10 @@ def _sums(ledger: Ledger, listing: Listing, data_dir: Path) -> dict[tuple[str, s
         for row, checked_at in page:
             of_file = found[_file_of(row, listing)]
             _add(of_file, row, round(checked_at * 1000), data_dir)
-            extents, size = damage.get(row.id, (0, 0))
+            extents, size, lines = damage.get(row.id, (0, 0, 0))
             of_file.damaged += extents
             of_file.damaged_bytes += size
+            of_file.altered_lines += lines
         after = page[-1][0].id
     return found
 
@@ -110,7 +135,7 @@ def _file(key: tuple[str, str], sums: _Sums, notes: list[LossNote]) -> FileProof
     return FileProof(
         *(*key, sums.lines, sums.bytes, sums.checked_bytes, min(sums.checked_at, default=None)),
         *(sums.damaged, sums.damaged_bytes, len(lost), sum(note.bytes for note in lost), len(notes) - len(lost)),
-        *(sums.expired_bytes, gaps),
+        *(sums.expired_bytes, gaps, sums.altered_lines),
     )
 
 

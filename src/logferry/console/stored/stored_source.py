@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from logferry.console.source import (
     Counts,
+    FileCheck,
     FileInfo,
     Followed,
     Gap,
@@ -25,6 +26,7 @@ from logferry.console.source import (
     Storage,
     UnknownPlace,
 )
+from logferry.console.stored.checking import check_file
 from logferry.console.stored.isolated import isolated
 from logferry.console.stored.proving import proof_of
 from logferry.console.stored.searches import as_line, count_lines, follow_lines, known_places, search_lines
@@ -137,6 +139,9 @@ class StoredSource:
 
     def proof(self) -> Proof:
         return self._proof.get()
+
+    def check(self, host: str, path: str, *, stop: Stop) -> Iterator[FileCheck]:
+        return isolated(check_file, (self._data_dir, host, path), {}, stop)
 
     def storage(self) -> Storage:
         return self._storage.get()

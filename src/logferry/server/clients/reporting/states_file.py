@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from logferry.durable import replace_file
 from logferry.errors import cause_of
-from logferry.protocol.messages.requests import ClientState, FileVerdict
+from logferry.protocol.messages.client_state import ClientState, FileVerdict
 from logferry.server.clients.reporting.client_reports import MAX_HOSTS, ClientReports
 from logferry.server.storage.disk.files.segment_names import CLIENT_STATES_NAME
 from logferry.small_files import read_small_file

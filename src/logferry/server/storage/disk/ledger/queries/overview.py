@@ -131,15 +131,15 @@ class OverviewRows(CheckedRows):
         """Whether the ledger records which log a segment is of."""
         return self.version >= _LOGS_SINCE
 
-    def damage_by_segment(self) -> dict[int, tuple[int, int]]:
-        """Return how many extents of each segment are damaged, and their bytes."""
+    def damage_by_segment(self) -> dict[int, tuple[int, int, int]]:
+        """Return how many extents of each segment are damaged, their bytes, and their lines."""
         if self.version < _DAMAGE_SINCE:
             return {}
         rows = self._query(
-            "SELECT damage.segment, count(*), coalesce(sum(bytes), 0) FROM damage "
+            "SELECT damage.segment, count(*), coalesce(sum(bytes), 0), coalesce(sum(lines), 0) FROM damage "
             "LEFT JOIN extents USING (source, start) GROUP BY damage.segment"
         )
-        return {segment: (count, size) for segment, count, size in rows}
+        return {segment: (count, size, lines) for segment, count, size, lines in rows}
 
     def first_opened_at(self) -> float | None:
         """Return when the first source was opened, in Unix time; None if there is none."""
