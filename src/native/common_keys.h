@@ -31,7 +31,7 @@ typedef enum { ALL_NAMES(NAME_OF) NAME_COUNT, NAME_NONE = NAME_COUNT } Name;
 enum { ROLE_LEVEL, ROLE_MESSAGE, ROLE_TIMESTAMP, ROLE_COUNT };
 
 typedef struct {
-    const char *key; /* in quotes */
+    char key[16]; /* in quotes */
     size_t key_size;
     Name first, end_of_logfmt, end; /* the names under which the role is found, the best first */
 } Role;

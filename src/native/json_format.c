@@ -159,9 +159,16 @@ put_missing(byte *out, const byte *line, const byte *end, byte inner_newline, co
     return object->is_empty ? out - 2 : out; /* an empty object lacks all roles: nothing follows the last */
 }
 
+/* Copy a part of a line; bytes behind the part may be read, too, but none from `end` on. */
+static inline byte *
+copy_part(byte *out, const byte *from, const byte *to, const byte *end)
+{
+    return end - to >= READ_BEYOND ? copy_bytes(out, from, (size_t)(to - from)) : put_bytes(out, from, to);
+}
+
 /* Put the members of an object with their new keys and levels, and the closing brace; NULL if that is not certain. */
 static inline byte *
-put_members(byte *out, const Object *object, const Roles *found)
+put_members(byte *out, const byte *end, const Object *object, const Roles *found)
 {
     const byte *done = object->body;
     for (const Member *member = object->members; member < object->members + object->count; member++) {
@@ -171,8 +178,8 @@ put_members(byte *out, const Object *object, const Roles *found)
         if (role == ROLE_COUNT || !(member->kind & KINDS_SCALAR))
             continue;
         if (member->name != roles[role].first) {
-            out = put_bytes(out, done, member->key);
-            memcpy(out, roles[role].key, roles[role].key_size);
+            out = copy_part(out, done, member->key, end);
+            memcpy(out, roles[role].key, sizeof roles[role].key);
             out += roles[role].key_size;
             done = member->key_end;
         }
@@ -182,19 +189,19 @@ put_members(byte *out, const Object *object, const Roles *found)
         if (member->kind == KIND_TEXT) {
             if (!is_ascii_text(member->value, member->value_end))
                 return NULL;
-            out = put_bytes(out, done, member->value);
+            out = copy_part(out, done, member->value, end);
             out = put_capitals(out, member->value, member->value_end);
             done = member->value_end;
         }
         else if ((word = word_for(found->numbers, member->value, member->value_end))) {
-            out = put_bytes(out, done, member->value);
+            out = copy_part(out, done, member->value, end);
             *out++ = '"';
             out = put_word(out, word);
             *out++ = '"';
             done = member->value_end;
         }
     }
-    return put_bytes(out, done, object->close + 1);
+    return copy_part(out, done, object->close + 1, end);
 }
 
 /* An upper bound on what a record has beyond its line and its missing message: new keys and levels of every member that
@@ -204,11 +211,11 @@ put_members(byte *out, const Object *object, const Roles *found)
 /* Render a line that is not blank. Of control characters, only white space between the parts of an object is left in a
  * record, and becomes spaces. */
 static LineResult
-put_json(const byte *line, const byte *newline, const byte *end, byte inner_newline, Output *output)
+put_json(const byte *line, const byte *newline, const byte *end, byte inner_newline, void *layout, Output *output)
 {
     Object object;
     Roles found;
-    ObjectResult result = read_object(line, end, inner_newline, &object);
+    ObjectResult result = read_object(line, end, inner_newline, layout, &object);
     if (result == UNCERTAIN_OBJECT)
         return LINE_LEFT;
     if (result == AN_OBJECT && !find_roles(&object, end, inner_newline, &found))
@@ -230,7 +237,7 @@ put_json(const byte *line, const byte *newline, const byte *end, byte inner_newl
         out = put_unknown(out, line, end, inner_newline);
     else {
         out = put_missing(out, line, end, inner_newline, &object, &found);
-        out = put_members(out, &object, &found);
+        out = put_members(out, end, &object, &found);
         if (!out)
             return LINE_LEFT;
         for (byte *c = output->at; object.has_control_space && c < out; c++)
@@ -244,7 +251,9 @@ put_json(const byte *line, const byte *newline, const byte *end, byte inner_newl
 static PyObject *
 render_json_lines(const byte *at, const byte *end, byte inner_newline)
 {
-    return render_each_line(at, end, inner_newline, put_json);
+    Layout layout;
+    memset(layout.size, 0, sizeof layout.size);
+    return render_each_line(at, end, inner_newline, put_json, &layout);
 }
 
 PyObject *

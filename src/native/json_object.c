@@ -238,38 +238,63 @@ add_named(Reader *reader, Object *object, Member member)
     return 1;
 }
 
+/* Read the key of a member, given the brace or the comma before it; return where its value begins, or NULL. */
+static inline const byte *
+read_key(Reader *reader, const byte *begin, Layout *layout, int place, Member *member)
+{
+    if (place < MOST_EXPECTED && is_expected(layout->at[place], layout->size[place], begin, reader->end)) {
+        member->name = layout->name[place];
+        member->key = begin + layout->key_at[place];
+        member->key_end = member->key + layout->key_size[place];
+        return skip_white(reader, begin + layout->size[place]);
+    }
+    const byte *key = member->key = skip_white(reader, begin + 1);
+    if (*key != '"')
+        return NULL;
+    const byte *key_end = find_special(key + 1, reader->end);
+    if (key_end == reader->end || *key_end != '"')
+        return NULL;
+    member->name = (byte)name_of(key + 1, key_end++);
+    member->key_end = key_end;
+    const byte *value = skip_colon(reader, key_end);
+    if (value && place < MOST_EXPECTED && value - begin <= LONGEST_EXPECTED && !reader->has_control_space) {
+        layout->at[place] = begin;
+        layout->size[place] = (byte)(value - begin);
+        layout->key_at[place] = (byte)(key - begin);
+        layout->key_size[place] = (byte)(key_end - key);
+        layout->name[place] = member->name;
+    }
+    return value;
+}
+
 ObjectResult
-read_object(const byte *line, const byte *end, byte inner_newline, Object *object)
+read_object(const byte *line, const byte *end, byte inner_newline, Layout *layout, Object *object)
 {
     Reader reader = {end, inner_newline, 0};
     const byte *at = skip_white(&reader, line);
     if (*at != '{')
         return NOT_AN_OBJECT;
-    object->body = ++at;
+    object->body = at + 1;
     object->count = 0;
     memset(object->kinds, 0, sizeof(object->kinds));
-    at = skip_white(&reader, at);
-    object->is_empty = *at == '}';
-    while (!object->is_empty) {
-        if (*at != '"')
-            return UNCERTAIN_OBJECT;
-        const byte *key = at, *key_end = find_special(at + 1, end);
-        if (key_end == end || *key_end != '"')
-            return UNCERTAIN_OBJECT;
-        Name name = name_of(key + 1, key_end++);
-        const byte *value = skip_colon(&reader, key_end);
+    object->is_empty = *skip_white(&reader, at + 1) == '}';
+    if (object->is_empty)
+        at = skip_white(&reader, at + 1);
+    for (int place = 0; !object->is_empty; place++) {
+        Member member;
         int kind;
-        if (!value || !(at = skip_value(&reader, value, &kind)))
+        member.value = read_key(&reader, at, layout, place, &member);
+        if (!member.value || !(at = skip_value(&reader, member.value, &kind)))
             return UNCERTAIN_OBJECT;
-        if (name != NAME_NONE &&
-            !add_named(&reader, object, (Member){(byte)name, (byte)kind, key, key_end, value, at}))
+        member.kind = (byte)kind;
+        member.value_end = at;
+        if (member.name != NAME_NONE && !add_named(&reader, object, member))
             return UNCERTAIN_OBJECT;
         at = skip_white(&reader, at);
         if (*at == '}')
             break;
         if (*at != ',')
             return UNCERTAIN_OBJECT;
-        at = skip_white(&reader, at + 1);
     }
     object->close = at;
     at = skip_white(&reader, at + 1);

@@ -3,6 +3,7 @@
 #define LOGFERRY_JSON_OBJECT_H
 
 #include "common_keys.h"
+#include "expected.h"
 #include "json_text.h"
 
 /* The kinds of values (`kind_of` in roles.py), as bits. */
@@ -32,12 +33,22 @@ typedef struct {
     int has_control_space; /* whether a control character is white space between its parts */
 } Object;
 
+/* What is expected of the members of the next line: see expected.h. Each text begins at the brace or the comma before the
+ * member, and ends where its value began. All zeros: nothing. */
+typedef struct {
+    const byte *at[MOST_EXPECTED];
+    byte size[MOST_EXPECTED];
+    byte key_at[MOST_EXPECTED];
+    byte key_size[MOST_EXPECTED]; /* with its quotes */
+    byte name[MOST_EXPECTED];
+} Layout;
+
 typedef enum { NOT_AN_OBJECT, AN_OBJECT, UNCERTAIN_OBJECT } ObjectResult;
 
 /* Read a line, which ends with a newline before `end`. The object is certain if it is JSON as RFC 8259 has it, no deeper
  * than MOST_NESTED, and has no escapes in the keys that matter. Does not read beyond the newline, except for bytes
- * before `end`. */
-ObjectResult read_object(const byte *line, const byte *end, byte inner_newline, Object *object);
+ * before `end`. The layout is that of earlier lines before the same `end`. */
+ObjectResult read_object(const byte *line, const byte *end, byte inner_newline, Layout *layout, Object *object);
 
 /* Find the level in the object that is the value of a member, if its kind is KIND_LEVELLED: between quotes. */
 int find_level_within(const Member *member, const byte *end, byte inner_newline, const byte **level,

@@ -1,6 +1,7 @@
 /* Validates lines that are whole: records as the plain format writes them, and any other objects. */
 #include "arguments.h"
 #include "event_times.h"
+#include "expected.h"
 #include "json_text.h"
 #include "validation.h"
 
@@ -128,32 +129,12 @@ key_of(const byte *key, Py_ssize_t length)
     return length > 9 && memchr(key, '\\', (size_t)length) ? MAY_BE_ANY : IS_OTHER;
 }
 
-/* What preceded the values of the line before: most lines of a run have the same members in the same order. Each text
- * begins at the brace of the record or behind the value before, and ends where its value began. */
-enum { MOST_EXPECTED = 32, LONGEST_EXPECTED = 32 };
-
+/* A text begins at the brace of the record or behind the value before, and ends where its value began. */
 typedef struct {
     const byte *at;
     int size; /* 0: nothing is expected */
     Key key;
 } Expected;
-
-/* Whether an expected text, which lies before `at` in the same data, is at `at`. */
-static inline int
-is_expected(const Expected *text, const byte *at, const byte *end)
-{
-    if (!text->size || end - at < LONGEST_EXPECTED)
-        return 0;
-#if defined(__SSE2__)
-    __m128i first = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), _mm_loadu_si128((const __m128i *)text->at));
-    __m128i second = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(at + 16)),
-                                    _mm_loadu_si128((const __m128i *)(text->at + 16)));
-    uint32_t equal = (uint32_t)_mm_movemask_epi8(first) | (uint32_t)_mm_movemask_epi8(second) << 16;
-    return !(~equal << (LONGEST_EXPECTED - text->size));
-#else
-    return !memcmp(at, text->at, (size_t)text->size);
-#endif
-}
 
 /* The state of a run of lines. */
 typedef struct {
@@ -166,7 +147,7 @@ static inline const byte *
 next_value(const byte *at, const byte *end, Run *run, int member, Key *key)
 {
     Expected *expected = run->expected + member;
-    if (member < MOST_EXPECTED && is_expected(expected, at, end)) {
+    if (member < MOST_EXPECTED && is_expected(expected->at, expected->size, at, end)) {
         *key = expected->key;
         return skip_space(at + expected->size, end);
     }

@@ -228,7 +228,8 @@ put_pairs(byte *out, const byte *line, const byte *end, byte inner_newline, cons
 #define PAIR_BYTES 24
 
 static LineResult
-put_logfmt(const byte *line, const byte *newline, const byte *end, byte inner_newline, Output *output)
+put_logfmt(const byte *line, const byte *newline, const byte *end, byte inner_newline, void *Py_UNUSED(state),
+           Output *output)
 {
     Pairs found;
     PairsResult result = read_pairs(line, newline, end, &found);
@@ -250,7 +251,7 @@ put_logfmt(const byte *line, const byte *newline, const byte *end, byte inner_ne
 static PyObject *
 render_logfmt_lines(const byte *at, const byte *end, byte inner_newline)
 {
-    return render_each_line(at, end, inner_newline, put_logfmt);
+    return render_each_line(at, end, inner_newline, put_logfmt, NULL);
 }
 
 PyObject *

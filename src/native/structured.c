@@ -2,7 +2,7 @@
 #include "structured.h"
 
 PyObject *
-render_each_line(const byte *at, const byte *end, byte inner_newline, PutLine put)
+render_each_line(const byte *at, const byte *end, byte inner_newline, PutLine put, void *state)
 {
     Py_ssize_t lines = 0, blank = 0;
     Output output;
@@ -20,7 +20,7 @@ render_each_line(const byte *at, const byte *end, byte inner_newline, PutLine pu
             continue;
         }
         Py_ssize_t offset = output.at - (byte *)PyBytes_AS_STRING(output.object);
-        LineResult result = put(at, newline, end, inner_newline, &output);
+        LineResult result = put(at, newline, end, inner_newline, state, &output);
         if (result == LINE_RENDERED) {
             lines++;
             if (!gaps.waiting || gaps_enter_place(&gaps, offset) == 0)

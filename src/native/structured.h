@@ -9,11 +9,12 @@
 
 typedef enum { LINE_FAILED = -1, LINE_LEFT, LINE_RENDERED } LineResult;
 
-/* Render a line that is not blank; LINE_FAILED with an exception. */
-typedef LineResult (*PutLine)(const byte *line, const byte *newline, const byte *end, byte inner_newline, Output *output);
+/* Render a line that is not blank; LINE_FAILED with an exception. `state` is what the function keeps between lines. */
+typedef LineResult (*PutLine)(const byte *line, const byte *newline, const byte *end, byte inner_newline, void *state,
+                              Output *output);
 
 /* Render lines, and return (NDJSON, records, blank lines, other lines, gaps). */
-PyObject *render_each_line(const byte *at, const byte *end, byte inner_newline, PutLine put);
+PyObject *render_each_line(const byte *at, const byte *end, byte inner_newline, PutLine put, void *state);
 
 static inline byte *
 put_bytes(byte *out, const byte *at, const byte *end)

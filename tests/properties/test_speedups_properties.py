@@ -97,6 +97,32 @@ def test_objects_and_pairs_are_rendered_as_in_python(lines: bytes, inner_newline
         assert format_.render(lines, inner_newline) == without_compiled(format_.render, lines, inner_newline)
 
 
+_LAYOUTS_OF_OBJECTS: Final = (
+    b'{"time":"2024-01-15T08:23:45Z","level":"info","msg":"m","n":1}',
+    b'{"time": "2024-01-15T08:23:45Z", "level": "info", "msg": "m", "n": 1}',
+    b'{"time":"2024-01-15T08:23:45Z","lvl":"info","msg":"m","n":1}',
+    b'{"time":"2024-01-15T08:23:45Z","level":"info","msg":  "m","n":[1,{"level":2}]}',
+    b'{"time":"2024-01-15T08:23:45Z","level":\t"info","msg":"m","n":1}',
+    b'{"time":"2024-01-15T08:23:45Z","level":"info","msg":"m","l\\u0065vel":1}',
+    b'{"a_key_that_is_longer_than_what_is_expected":1,"level":"info","msg":"m"}',
+    b'{"m":1' + b',"m":1' * 40 + b',"level":"warn"}',
+    b' {"n":1, "level":30}',
+    b"{ }",
+    b"{}",
+)
+
+
+@pytest.mark.parametrize("other", _LAYOUTS_OF_OBJECTS)
+@pytest.mark.parametrize("line", _LAYOUTS_OF_OBJECTS)
+def test_objects_after_those_of_another_layout_are_rendered_as_in_python(line: bytes, other: bytes) -> None:
+    """The compiled part expects an object to be like the one before."""
+    cut = (other[:-1], other.replace(b":", b"", 1), other.replace(b",", b"{", 1), other.replace(b'"', b"'", 1))
+    for second in (other, *cut):
+        for lines in ((line, second, line, line), (line, second), (line, line, second)):
+            data = b"".join(each + b"\n" for each in lines)
+            assert JSON.render(data, b"\n") == without_compiled(JSON.render, data, b"\n")
+
+
 @given(_lines, _inner_newlines)
 @example(b"2024-01-15 08:23:45 INFO\n", b"\n")
 @example(b"2024-01-15 08:23:45 GMT: INFO x\n2024-01-15 08:23:45+010 INFO x\n", b"\n")
