@@ -20,10 +20,11 @@ FLOORS: Final = {
         *("__main__", "cli", "console", "client", "reading", "server", "rendering", "telemetry", "config", "protocol"),
         "model",
         *("addresses", "folder_lock", "tls_files", "permissions", "small_files", "x509", "durable", "checksum"),
-        *("zstd_library", "speedups", "errors", "names", "printable", "suggestions", "worker"),
+        *("zstd_library", "speedups", "errors", "names", "printable", "progress", "suggestions", "worker"),
     ),
     "cli": (
         *("start", "dispatch", "demo", "client", "server", "reading", "help", "pattern_watch", "signals"),
+        "progress_line",
         *("early_signals", "command_line", "parsing", "commands", "output", "streams"),
     ),
     "client": (

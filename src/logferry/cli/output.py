@@ -29,6 +29,11 @@ def notices_as_json(*, is_wanted: bool) -> None:
     _Form.is_json = is_wanted
 
 
+def are_notices_json() -> bool:
+    """Return whether notices and problems are printed as JSON."""
+    return _Form.is_json
+
+
 def print_result(text: str) -> None:
     """Print a result, of one line or several, to stdout."""
     _print(text, sys.stdout)

@@ -11,6 +11,7 @@ import io
 import os
 import select
 import sys
+import threading
 from typing import Final, TextIO
 
 # A terminal or pipe may be non-blocking because another program made it so. Wait this long for its reader.
@@ -43,6 +44,35 @@ def write_if_ready(descriptor: int, data: bytes) -> None:
             os.write(descriptor, data)
 
 
+class TransientLine:
+    """The last line of the terminal behind standard error, until something else is written there.
+
+    Any thread may use it.
+    """
+
+    _ERASE: Final = b"\r\x1b[K"
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may print while its thread draws the line
+        self._is_shown = False
+
+    def show(self, text: str) -> None:
+        """Draw the line, or draw it anew."""
+        with self._lock, contextlib.suppress(OSError):
+            write_all(2, self._ERASE + text.encode(errors="backslashreplace"))
+            self._is_shown = True
+
+    def clear(self) -> None:
+        """Erase the line, if it is there."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._is_shown:
+                self._is_shown = False
+                write_all(2, self._ERASE)
+
+
+transient_line: Final = TransientLine()
+
+
 class _Lenient(io.RawIOBase):
     """Writes to a descriptor, and discards what cannot be written. Any thread may write."""
 
@@ -62,6 +92,8 @@ class _Lenient(io.RawIOBase):
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
         try:
+            if self._descriptor == 2:
+                transient_line.clear()
             write_all(self._descriptor, memoryview(data))
             self._is_failing = False
         except OSError as error:

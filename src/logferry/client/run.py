@@ -32,6 +32,7 @@ from logferry.client.status.writer import StatusWriter
 from logferry.client.tls_reload import watching_tls
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import DeliveryAbandoned
+from logferry.progress import Progress
 from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.report_line import Reporter, shortcomings
@@ -48,6 +49,9 @@ _ROOT_STATE_DIR: Final = Path("/var/lib/logferry")
 Reconfigure = Callable[[Sequence[InputSettings]], None]
 Reloading = Callable[[Reconfigure], AbstractContextManager[None]]
 """A context manager that passes changed inputs to a reader, as Reloads.delivering_to does."""
+
+Watching = Callable[[Callable[[], Progress]], AbstractContextManager[None]]
+"""A context manager that shows how far a run has come, from what it is called with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,21 @@ class _Opened:
     reconfigure: Reconfigure | None = None
     asks_always: bool = False
     disposable: Callable[[], Sequence[Path]] = tuple
+    progress: Callable[[], Progress] | None = None
     unacked: Callable[[], Sequence[str]] = tuple
 
 
-def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloading: Reloading | None = None) -> Outcome:
+def ship(
+    settings: ShipSettings,
+    *,
+    metrics: Metrics,
+    stop: StopSignal,
+    reloading: Reloading | None = None,
+    watching: Watching = lambda _: nullcontext(),
+) -> Outcome:
     """Ship the log files of `settings`. Returns when the server has answered every line that was read.
 
-    `reloading` changes the inputs of a client that follows files.
+    `reloading` changes the inputs of a client that follows files; `watching` sees how far a run comes that has an end.
 
     Raises ConfigError if files of TLS cannot be used, StateError if another process uses the state folder, AddressError
     if metrics cannot be served there, SourceError if a file cannot be opened, DeliveryAbandoned if lines could not be
@@ -101,7 +113,8 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
                 heartbeat = Heartbeat("the delivery engine")
                 serving = _serving_numbers(settings, opened.reader, metrics, connection, heartbeat)
                 tls_watch = watching_tls(servers.present, metrics)
-                with serving, tls_watch as load_tls, _delivering(reloading, opened.reconfigure, load_tls):
+                watched = watching(opened.progress) if opened.progress else nullcontext()
+                with serving, tls_watch as load_tls, _delivering(reloading, opened.reconfigure, load_tls), watched:
                     outcome = _ship(
                         *(servers, settings, opened, checkpoints, known_losses, metrics, stop, connection, heartbeat)
                     )
@@ -327,7 +340,13 @@ def _open_reader(
             recogniser=Recogniser(checkpoints) if settings.resume else None,
             max_open_files=settings.max_open_files,
         )
-        return _Opened(batch, asks_always=bool(batch.paths), disposable=lambda: batch.paths, unacked=batch.unacked)
+        return _Opened(
+            batch,
+            asks_always=bool(batch.paths),
+            disposable=lambda: batch.paths,
+            progress=batch.progress,
+            unacked=batch.unacked,
+        )
     from logferry.client.finding.inotify import FolderWatcher
     from logferry.client.readers.follow.reader import FollowReader
     from logferry.client.state.last_look import LastLook

@@ -9,12 +9,14 @@ from typing import Final
 from logferry.cli.client.proof_command import asking, find_and_print
 from logferry.cli.command_line import EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import as_json, shown, table
+from logferry.cli.progress_line import showing_progress
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_path
 from logferry.client.proof.verify import files_of
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import RepairSettings
 from logferry.errors import ProtocolError
+from logferry.progress import Tally
 
 # Show at most this many problems of one source; `--json` lists them all.
 _MAX_PROBLEMS: Final = 20
@@ -49,15 +51,21 @@ def _repair(settings: RepairSettings, unasked: list[str]) -> list[RepairReport]:
         if not asked.can_heal:
             raise ProtocolError("the server does not accept repairs: it needs a newer version")
         paths = list(map(Path, files_of(settings.inputs)))
-        found = [_repair_on(client, paths, checkpoints, names=len(asked.clients) > 1) for client in asked.clients]
+        names = len(asked.clients) > 1
+        tally = Tally(total_files=len(paths) * len(asked.clients))
+        with showing_progress("repairing", tally.look):
+            found = [_repair_on(client, paths, checkpoints, tally, names=names) for client in asked.clients]
         return [report for reports in zip(*found, strict=True) for report in _different(reports)]
 
 
 def _repair_on(
-    client: ReportClient, paths: Sequence[Path], checkpoints: Checkpoints, *, names: bool
+    client: ReportClient, paths: Sequence[Path], checkpoints: Checkpoints, tally: Tally, *, names: bool
 ) -> list[list[RepairReport]]:
     """Repair what one server has of each file; with `names`, each problem says which server that is."""
-    found = [repair_path(path, checkpoints, client) for path in paths]
+    found = []
+    for path in paths:
+        found.append(repair_path(path, checkpoints, client))
+        tally.end()
     for report in (report for reports in found for report in reports if names and report.source):
         report.problems = [f"{client.server}: {problem}" for problem in report.problems]
     return found

@@ -16,6 +16,7 @@ from logferry.cli.command_line import (
 )
 from logferry.cli.output import print_last_words, print_notice, print_problem
 from logferry.cli.pattern_watch import watching_patterns
+from logferry.cli.progress_line import showing_progress
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Reloading, ship
@@ -97,7 +98,8 @@ def _ship(
 ) -> tuple[int, Sequence[str]]:
     """Return the exit code, and a sentence for each thing that went wrong."""
     try:
-        problems = ship(settings, metrics=metrics, stop=stop, reloading=reloading).problems
+        watching = partial(showing_progress, "shipping")
+        problems = ship(settings, metrics=metrics, stop=stop, reloading=reloading, watching=watching).problems
     except (StateError, AddressError) as error:
         return EXIT_USAGE, (str(error),)
     except SourceError as error:

@@ -13,6 +13,7 @@ from typing import Final
 from logferry.cli.client.proof_command import asking, find_and_print
 from logferry.cli.command_line import CommandLine
 from logferry.cli.output import as_json, print_problem, shown, shown_reason, table
+from logferry.cli.progress_line import showing_progress
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.known import ClientKnowledge
 from logferry.client.proof.lines import LineProblem
@@ -26,6 +27,7 @@ from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.config import VerifySettings
 from logferry.errors import DeliveryError, StateError
 from logferry.printable import moment
+from logferry.progress import Tally
 from logferry.protocol.messages.client_state import FileVerdict
 from logferry.protocol.plain.acks import MAX_REASON_CHARS
 
@@ -62,7 +64,11 @@ def verify_and_print(settings: VerifySettings) -> int:
 def _verify(settings: VerifySettings) -> list[Verdict]:
     with asking(settings) as (folder, checkpoints, reports):
         known = _client_knowledge(folder)
-        verdicts = verify_all(settings.inputs, checkpoints, reports, known=known, with_text=settings.show)
+        tally = Tally()
+        with showing_progress("verifying", tally.look):
+            verdicts = verify_all(
+                settings.inputs, checkpoints, reports, known=known, with_text=settings.show, tally=tally
+            )
         for verdict in verdicts:
             if verdict.problem == NEVER_SHIPPED:
                 verdict.problem = _where_else(folder, checkpoints)

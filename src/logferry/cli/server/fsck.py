@@ -7,7 +7,9 @@ from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
 from logferry.cli.output import as_json, print_result, shown, table
+from logferry.cli.progress_line import showing_progress
 from logferry.config import FsckSettings
+from logferry.progress import Tally
 from logferry.server.storage.disk.integrity.data_folder import Finding
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.recovery.rebuild import rebuild
@@ -28,7 +30,9 @@ def run(words: Sequence[str]) -> int:
     settings = _COMMAND_LINE.start(words)
     if settings.rebuild:
         return _rebuild(settings.data_dir)
-    findings = list(fsck(settings.data_dir))
+    tally = Tally()
+    with showing_progress("checking", tally.look):
+        findings = list(fsck(settings.data_dir, tally))
     print_result(findings_as_json(findings) if settings.json else findings_as_table(findings))
     return EXIT_INCOMPLETE if any(finding.problem for finding in findings) else EXIT_OK
 

@@ -7,7 +7,7 @@ added on either side is detected.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +32,7 @@ from logferry.config import FileSettings
 from logferry.errors import QuestionRefused, SourceError
 from logferry.model.render_spec import PLAIN
 from logferry.printable import moment
+from logferry.progress import Tally
 from logferry.protocol.messages.elsewhere import store_of
 from logferry.protocol.messages.reports import Extent, ReportPage
 
@@ -48,16 +49,22 @@ def verify_all(
     *,
     known: ClientKnowledge = _KNOWS_NOTHING,
     with_text: bool = False,
+    tally: Tally | None = None,
 ) -> list[Verdict]:
     """Compare each file of these inputs, once, with what the server has stored, and the files that had its name before.
 
     `known` is what the client knows to be lost; patterns match the names of such files, too. `with_text` adds to each
-    wrong line what it should be, and what it is. Raises DeliveryError.
+    wrong line what it should be, and what it is; `tally` counts what is done. Raises DeliveryError.
     """
     verdicts, inputs = [], list(inputs)
     lost = [name for wanted in inputs for name in known.names_for(wanted)]
-    for path in map(Path, dict.fromkeys((*files_of(inputs), *lost))):
-        verdict = verify(path, checkpoints, reports, with_text=with_text)
+    paths = [Path(name) for name in dict.fromkeys((*files_of(inputs), *lost))]
+    tally = tally or Tally()
+    sizes = [_size_of(path) for path in paths]
+    tally.total_bytes, tally.total_files = sum(sizes), len(paths)
+    for path, size in zip(paths, sizes, strict=True):
+        verdict = verify(path, checkpoints, reports, with_text=with_text, on_open=tally.begin)
+        tally.end(size)
         copies = copies_of(path, verdict.source, checkpoints, reports) if verdict.source else {}
         verdict.repeated += sum(copies.values())
         verdict.times_stored += sum(lines >= verdict.stored for lines in copies.values() if lines)
@@ -86,14 +93,32 @@ def _files_of(wanted: FileSettings) -> Iterator[str]:
             yield name
 
 
-def verify(path: Path, checkpoints: Checkpoints, reports: ProofSource, *, with_text: bool = False) -> Verdict:
-    """Compare one file with what the server has stored of it. Raises DeliveryError."""
+def _size_of(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def verify(
+    path: Path,
+    checkpoints: Checkpoints,
+    reports: ProofSource,
+    *,
+    with_text: bool = False,
+    on_open: Callable[[Callable[[], int]], object] = lambda _: None,
+) -> Verdict:
+    """Compare one file with what the server has stored of it. Raises DeliveryError.
+
+    `on_open` gets a function that returns how many bytes of the file are read.
+    """
     try:
         file = SourceFile(path, max_line_bytes=PLAIN.max_line_bytes, content=open_content(path))
     except FileNotFoundError:
         return Verdict(str(path), problem="no such file")
     except SourceError as error:
         return Verdict(str(path), problem=error.reason)
+    on_open(lambda: file.offset)
     try:
         shipped = find_checkpoints(file, checkpoints) or _before_edit(file, checkpoints)
         if not shipped:

@@ -130,6 +130,11 @@ class BatchFile(SourceFile):
         return self.source.committed >= self.offset and (self.source.is_confirmed or not self._is_known)
 
     @property
+    def acked_bytes(self) -> int:
+        """How many bytes of the file itself are acked; of a compressed one that is not known before its end."""
+        return self.source.committed if self._content is self._raw else 0
+
+    @property
     def has_question(self) -> bool:
         """Whether nothing of the file is new, but nobody has been asked yet whether the server has the rest."""
         return self.is_read and self._is_known and not (self._is_asked_about or self.problem)

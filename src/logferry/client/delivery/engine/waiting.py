@@ -3,6 +3,7 @@
 Whatever the network does, checks of the log files, stop requests and deadlines are never late.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 from logferry.client.net.poller import Poller
@@ -10,6 +11,8 @@ from logferry.client.net.readiness import READ, Readiness, Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
+
+logger = logging.getLogger(__name__)
 
 
 class EngineWait:
@@ -96,6 +99,8 @@ class EngineWait:
         """Begin to drain, if a stop was requested."""
         if self._stop.is_requested and self._drain_until is None:
             self._drain_until = self._clock() + self._settings.shutdown_timeout
+            wait_s = self._settings.shutdown_timeout
+            logger.info("stopping: %s; waits at most %g s; a second signal exits at once", self._describe(), wait_s)
             self._on_stop()
 
     def _poll(self, interest: Readiness, announcing: Sequence[int], timeout_s: float) -> tuple[dict[int, int], bool]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logferry.errors import DamagedLedger, StoreError, cause_of
+from logferry.progress import Tally
 from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.files.data_lock import holder_of
 from logferry.server.storage.disk.files.name_encoding import refuse_other_encoding
@@ -25,11 +26,12 @@ from logferry.server.storage.disk.recovery.lost_ledger import refuse_if_missing
 from logferry.server.storage.records import SegmentRow
 
 
-def fsck(data_dir: Path) -> Iterator[Finding]:
+def fsck(data_dir: Path, tally: Tally | None = None) -> Iterator[Finding]:
     """Check the ledger, every segment that should be there against it, oldest first, and what else lies there.
 
     Lines that a running server appends meanwhile are not checked, and segments that it deletes meanwhile are left out.
-    Raises StoreError if the ledger is missing or of another version, OSError if it cannot be read.
+    `tally` counts the segments that are checked. Raises StoreError if the ledger is missing or of another version,
+    OSError if it cannot be read.
     """
     refuse_other_encoding(data_dir)
     refuse_if_missing(data_dir)
@@ -42,7 +44,7 @@ def fsck(data_dir: Path) -> Iterator[Finding]:
         with ledger_for_reading(data_dir) as ledger:
             problems = ledger.problems() or ledger.wrong_values()
             yield from (_ledger_finding(size, problem) for problem in problems)
-            yield from _segments(data_dir, ledger)
+            yield from _segments(data_dir, ledger, tally or Tally())
             yield from other_files(data_dir, ledger.has_segment)
     except OSError as error:
         if os.path.basename(str(error.filename)) != FILE_NAME:
@@ -56,13 +58,17 @@ def _ledger_finding(size: int, problem: str) -> Finding:
     return Finding(FILE_NAME, size, 0, f"is damaged: {problem}; see `logferry fsck --rebuild`", "ledger")
 
 
-def _segments(data_dir: Path, ledger: Ledger) -> Iterator[Finding]:
+def _segments(data_dir: Path, ledger: Ledger, tally: Tally) -> Iterator[Finding]:
+    for row in ledger.segments("open", "closed"):
+        tally.total_bytes += row.bytes
+        tally.total_files += 1
     is_in_use = holder_of(data_dir) is not None
     journals = JournalFiles(data_dir / FOLDER_NAME)
     for row in ledger.segments("open", "closed"):
         with StoredSegments(data_dir / FOLDER_NAME, ledger) as stored:
             problem = judge_segment(stored, row).problem or _problem_with_times(ledger, row)
         compared = _journal_compared(journals, row, ledger, is_in_use=is_in_use)
+        tally.end(row.bytes)
         now = ledger.segment(row.id) if problem or any(compared) else row
         if now and now.state != "expired":
             yield Finding(row.path, row.bytes, row.lines, problem or compared.problem, note=compared.note)
