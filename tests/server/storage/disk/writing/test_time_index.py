@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from logferry.model.event_times import LOCAL, NO_TIMES, NONE, UNREAD, UNREAD_TIMES, ZONED, EventTimes
+from logferry.reading.times.time_index import indexed_ranges, range_at
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.ledger.tables.packed_times import TimeEntry, unpacked
 from logferry.server.storage.disk.writing.time_index import (
@@ -170,6 +171,23 @@ def test_a_clock_that_is_set_back_leaves_positions_in_order() -> None:
     assert [received for _, received in segment.places] == [0, 1000, -3_599_000, -3_598_000, -3_597_000]
     positions = [position for position, _ in segment.places]
     assert positions == sorted(set(positions))
+
+
+@pytest.mark.parametrize("size", [30, KIB, 100 * KIB, MIB])
+def test_lines_that_came_while_the_clock_was_set_back_are_between_two_entries(size: int) -> None:
+    """Also where there is no room for an entry when the clock changes."""
+    segment, random, received = Segment(), Random(size), []
+    for _ in range(300):
+        segment.receive(size, size, after_ms=random.choice([0, 7, 900, 40_000, -300, -5_000, -50_000]))
+        received.append((segment.size - size, segment.now))
+    segment.record(segment.index.close_all())
+    entries = [entry for first, data in sorted(segment.rows.items()) for entry in unpacked(first, data)]
+    ranges = indexed_ranges(segment.size, entries)
+    for position, now in received:
+        found = range_at(ranges, position)
+        assert found.received_from is None or found.received_from <= now
+        assert found.received_to is None or found.received_to >= now
+    assert segment.size >= 50 * sum(map(len, segment.rows.values()))
 
 
 def test_after_a_restart_a_new_row_begins_where_the_lines_do() -> None:

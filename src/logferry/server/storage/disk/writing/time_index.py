@@ -48,12 +48,14 @@ class _OpenIndex:
 
     segment: int
     first: int  # of the row
-    received: int  # the last lines before the last entry
+    received: int  # the last lines before the last entry, as that says
     data: bytes = b""  # the row as it is in the ledger, or will be with the group
     position: int = field(init=False)  # of the last entry
     smallest: int = field(init=False)  # see packed_times.py
     end: int = field(init=False)  # of the lines so far
     last: int = field(init=False)  # when the last of them were received
+    lowest: int = field(init=False)  # of those since the last entry: clocks are set back
+    highest: int = field(init=False)
     due: int = 0  # where an entry is due
     room: int = 0
     kinds: int = NO_TIMES[0]
@@ -62,12 +64,12 @@ class _OpenIndex:
 
     def __post_init__(self) -> None:
         self.position = self.end = self.first
-        self.smallest = self.last = self.received
+        self.smallest = self.last = self.lowest = self.highest = self.received
 
-    def packed(self, smallest: int) -> bytes:
+    def packed(self, received: int, smallest: int) -> bytes:
         """Return the entry that ends where the lines do."""
-        entry = TimeEntry(self.end, self.last, (self.kinds, self.low, self.high))
-        return packed(entry, position=self.position, received=self.received, smallest=smallest)
+        entry = TimeEntry(self.end, self.highest, (self.kinds, self.low, self.high))
+        return packed(entry, position=self.position, received=received, smallest=smallest)
 
 
 _NOTHING: Final = _OpenIndex(-1, 0, 0)
@@ -134,19 +136,28 @@ class TimeIndex:
             self._enter(index)  # what came before a pause is not mixed with what comes after it
         self._open.move_to_end(segment)
         index.last = now
+        if index.end == index.position:
+            index.lowest = index.highest = now
+        elif now > index.highest:
+            index.highest = now
+        elif now < index.lowest:
+            index.lowest = now
         if index.data:  # the first entry is due as soon as it has room: a log that stays quiet gets none after it
             index.due = index.position + _bytes_until_due(index.received, now)
         return index
 
     def _enter(self, index: _OpenIndex) -> None:
-        """Make an entry where the lines end, if it has room."""
+        """Make an entry where the lines end, if it has room.
+
+        It begins a row, which has a time of its own, where lines came before the time of the last entry.
+        """
         if index.end == index.position:
             return
         first, row, smallest = index.first, index.data or packed_start(index.received), index.smallest
-        added = index.packed(smallest)
-        if len(row) + len(added) > MAX_ROW_BYTES:
-            first, row, smallest = index.position, packed_start(index.received), index.received
-            added = index.packed(smallest)
+        added = index.packed(index.received, smallest)
+        if index.lowest < index.received or len(row) + len(added) > MAX_ROW_BYTES:
+            first, smallest = index.position, min(index.lowest, index.received)
+            row, added = packed_start(smallest), index.packed(smallest, smallest)
         taken = len(row) + len(added) - (len(index.data) if first == index.first else 0)
         room = index.room + index.end - index.position - taken * LINES_PER_PACKED
         if room < 0:
@@ -154,7 +165,8 @@ class TimeIndex:
             return
         index.first, index.data, index.room = first, row + added, room
         index.smallest = index.low if has_one_kind(index.kinds) else smallest
-        index.position, index.received = index.end, index.last
+        index.position, index.received = index.end, index.highest
+        index.lowest = index.highest = index.last
         index.kinds, index.low, index.high = NO_TIMES
         index.due = index.end + ALWAYS_AT_BYTES
         self._due[index.segment, first] = index.data
