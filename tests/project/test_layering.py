@@ -74,7 +74,19 @@ FLOORS: Final = {
         ),
     ),
     "server.storage.nats": (
-        *("nats_store", "reports", "chain", "index", "plain_lines", "appends", "known", "losses", "reading", "sources"),
+        *(
+            "nats_store",
+            "reports",
+            "chain",
+            "index",
+            "plain_lines",
+            "appends",
+            "known",
+            "losses",
+            "reading",
+            "sources",
+            "batches",
+        ),
         *(
             "streams",
             "durability",

@@ -54,6 +54,9 @@ class FaultyWire:
     async def following(self, stream: str, subject: str, sequence: int) -> Message | None:
         return await self._wire.following(stream, subject, sequence)
 
+    async def last_of_many(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message | None]:
+        return await self._wire.last_of_many(stream, subjects)
+
     async def last_of_any(self, stream: str, subject: str) -> Message | None:
         return await self._wire.last_of_any(stream, subject)
 

@@ -163,7 +163,7 @@ class Appends:
         retry_s = self._first_retry_s
         while True:
             try:
-                repeats = await self._attempt(run)
+                repeats = await self._attempt_in_turn(run)
                 break
             except NatsError as error:
                 self._forget(run)
@@ -185,6 +185,14 @@ class Appends:
                 self._table.rows.pop(source, None)
                 self._table.loss_counts.losses.pop(source, None)
                 self._table.loss_counts.windows.pop(source, None)
+
+    async def _attempt_in_turn(self, run: _Run) -> int:
+        size = sum(delivery.size for delivery in run.deliveries)
+        await self._in_flight.enter(run.deliveries[0].sender, size)
+        try:
+            return await self._attempt(run)
+        finally:
+            self._in_flight.leave(size)
 
     async def _attempt(self, run: _Run) -> int:
         """Judge a run and append what it adds; return how many repeats it has. Raises NatsError."""
@@ -229,8 +237,11 @@ class Appends:
         """Return if the source may be opened as it was found. Raises NatsError if it has less than its client knows."""
         found = [head for head in map(self._sources.head, _all_ids(run)) if head]
         head = max(found, key=lambda head: head.totals.committed, default=None)
-        if head is None or message.known > head.totals.committed:
+        if (head is None and message.known) or (head and message.known > head.totals.committed):
             source = head.row.id if head else message.source
+            self._sources.forget(source)  # the replica that answered may only have been behind
+            head = await self._sources.load(source)
+            self._table.rows.pop(source, None)
             await check_known(self._wire, self._names, source, head, message.known, replicas=self._replicas)
 
     async def _settle_skip(self, head: Head | None) -> None:
@@ -257,15 +268,8 @@ class Appends:
             return Head(row, head.totals, head.sequence, record)
         link, pieces = _message(run, head, row, kept, names)
         run.tried, run.tried_kept = link.totals, list(kept)
-        sender = run.deliveries[0].sender
-        await self._in_flight.enter(sender, link.size)
-        try:
-            stream, subject = self._names.stream(row.id), self._names.lines(row.id)
-            sequence = await self._wire.publish(
-                subject, pieces, headers.written(link), stream=stream, after=head.sequence
-            )
-        finally:
-            self._in_flight.leave(link.size)
+        stream, subject = self._names.stream(row.id), self._names.lines(row.id)
+        sequence = await self._wire.publish(subject, pieces, headers.written(link), stream=stream, after=head.sequence)
         return Head(row, link.totals, sequence, record)
 
     def _done(self, deliveries: Sequence[Delivery], repeats: int) -> None:

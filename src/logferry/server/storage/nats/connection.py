@@ -82,8 +82,26 @@ class NatsWire:
         found = await self._request(f"{_API}DIRECT.GET.{stream}", question, None)
         return None if _status(found) else _direct(found)
 
+    async def last_of_many(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message | None]:
+        question = {"multi_last": list(subjects), "max_bytes": _RANGE_BYTES, "batch": len(subjects)}
+        found: dict[str, Message | None] = {}
+        is_all = False
+        async for message in self._answers(stream, question):
+            if _status(message):
+                is_all = _is_all(message)
+            else:
+                stored = _direct(message)
+                found[stored.subject] = stored
+        return dict.fromkeys(subjects) | found if is_all else found
+
     async def range(self, stream: str, subject: str, sequence: int) -> AsyncIterator[Message]:
         question = {"batch": _RANGE_MESSAGES, "max_bytes": _RANGE_BYTES, "seq": sequence, "next_by_subj": subject}
+        async for message in self._answers(stream, question):
+            if not _status(message):
+                yield _direct(message)
+
+    async def _answers(self, stream: str, question: Mapping[str, Any]) -> AsyncIterator["Msg"]:
+        """Yield the answers to a direct get of several messages; the last one is not a message."""
         with _mapped_errors():
             inbox = self._client.new_inbox()
             subscription = await self._client.subscribe(inbox)
@@ -93,9 +111,9 @@ class NatsWire:
             while True:
                 with _mapped_errors():
                     message = await subscription.next_msg(self._timeout_s)
+                yield message
                 if _status(message):
                     return
-                yield _direct(message)
         finally:
             with contextlib.suppress(Exception):  # the connection may be down; then the subscription is over anyway
                 await subscription.unsubscribe()
@@ -234,6 +252,12 @@ def _direct(message: "Msg") -> Message:
         return Message(sequence, headers["Nats-Subject"], headers, message.data, headers.get("Nats-Time-Stamp", ""))
     except (KeyError, ValueError):
         raise NoAnswer("NATS answered with something else than a message") from None
+
+
+def _is_all(end: "Msg") -> bool:
+    """Whether everything that was asked for came before the end of the answers; 404: nothing was found."""
+    headers = end.headers or {}
+    return headers.get("Status") == "404" or headers.get("Nats-Num-Pending") == "0"
 
 
 def _status(message: "Msg") -> str:

@@ -4,7 +4,8 @@ import asyncio
 from collections import OrderedDict, deque
 from typing import Final
 
-MAX_MESSAGES: Final = 512
+# Each waits for an answer or two. More at a time are not faster, and the servers would answer the last ones too late.
+MAX_MESSAGES: Final = 256
 MAX_BYTES: Final = 24 * 1024 * 1024
 
 
@@ -19,7 +20,7 @@ class InFlight:
         self._waiting: OrderedDict[str | int, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
 
     async def enter(self, sender: str | int, size: int) -> None:
-        """Wait until there is room for a message; `leave` must follow."""
+        """Wait until there is room for a message and the requests before it; `leave` must follow."""
         if not self._waiting and self._has_room(size):
             self._take(size)
             return

@@ -5,6 +5,7 @@ under the condition of its sequence finds that out, and then it is read again. U
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from logferry.protocol.messages.writing import MAX_NAME_CHARS, MAX_PATH_CHARS
 from logferry.server.storage.admission import MAX_ROWS
 from logferry.server.storage.nats import headers
+from logferry.server.storage.nats.batches import Batches
 from logferry.server.storage.nats.headers import Link, MalformedMessage, Totals
 from logferry.server.storage.nats.names import Names
 from logferry.server.storage.nats.wire import Message, NatsError, Wire
@@ -35,6 +37,10 @@ class Head:
     last: Link | None = None
 
 
+Last = Callable[[str, str], Awaitable[Message | None]]
+"""Returns the last message of a subject of a stream."""
+
+
 class Sources:
     """The heads that are remembered; see SourceRecords for `source`."""
 
@@ -42,6 +48,8 @@ class Sources:
         self._wire = wire
         self._names = names
         self._heads: dict[str, Head | None] = {}
+        self._lines = Batches(wire)
+        self._records = Batches(wire)
 
     def head(self, source: str) -> Head | None:
         """Return what is remembered, None also for a source that does not exist."""
@@ -63,28 +71,37 @@ class Sources:
         self._heads.pop(source, None)
 
     async def load(self, source: str, *, again: bool = False) -> Head | None:
-        """Read the head of a source, unless it is remembered. Raises NatsError."""
-        if again or source not in self._heads:
+        """Read the head of a source, unless it is remembered. Raises NatsError.
+
+        With `again`, it is read together with others that are asked for at the same time, from whichever replica
+        answers. So it may be old like one that is remembered, but not damaged: see known.py.
+        """
+        if again:
+            self._heads[source] = await self._read(source, self._lines.last, self._records.last)
+        elif source not in self._heads:
             self._heads[source] = await self.read(source)
         return self._heads[source]
 
     async def read(self, source: str) -> Head | None:
         """Read the head of a source from the leader. Raises NatsError."""
-        last = await self._wire.last(self._names.stream(source), self._names.lines(source))
+        return await self._read(source, self._wire.last, self._wire.last)
+
+    async def _read(self, source: str, last_of: Last, last_record_of: Last) -> Head | None:
+        last = await last_of(self._names.stream(source), self._names.lines(source))
         if last is None:
-            return await self._recorded(source)
+            return await self._recorded(source, last_record_of)
         link = link_of(last)
         if link.names is not None and link.names.owner:
             return _head(source, link.names, link, last.sequence, 0)
-        record = await self._recorded(source)
+        record = await self._recorded(source, last_record_of)
         if record is None and link.names is None:
             raise MalformedSource(f"the record of a source is missing: {self._names.source(source)}")
         known = headers.Names(record.row.host, record.row.path, record.row.owner) if record else link.names
         assert known
         return _head(source, known, link, last.sequence, record.record if record else 0)
 
-    async def _recorded(self, source: str) -> Head | None:
-        found = await self._wire.last(self._names.meta, self._names.source(source))
+    async def _recorded(self, source: str, last_of: Last) -> Head | None:
+        found = await last_of(self._names.meta, self._names.source(source))
         if found is None:
             return None
         return _head(source, record_of(found), None, 0, found.sequence)

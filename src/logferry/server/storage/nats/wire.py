@@ -67,6 +67,12 @@ class Wire(Protocol):
     async def following(self, stream: str, subject: str, sequence: int) -> Message | None:
         """Return the first message of a subject from a sequence on, from the leader of the stream."""
 
+    async def last_of_many(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message | None]:
+        """Return the last messages of subjects by subject, None where there is none, from whichever replica answers.
+
+        What would be too much for one answer is left out.
+        """
+
     async def last_of_any(self, stream: str, subject: str) -> Message | None:
         """Return the last message of a subject, from whichever replica answers."""
 
