@@ -52,7 +52,11 @@ class FaultyWire:
         return await self._wire.last(stream, subject)
 
     async def following(self, stream: str, subject: str, sequence: int) -> Message | None:
-        return await self._wire.following(stream, subject, sequence)
+        found = await self._wire.following(stream, subject, sequence)
+        if self._faults.has_lost_them_all:
+            while found and found.sequence in self._faults.missing.get(found.subject, ()):
+                found = await self._wire.following(stream, subject, found.sequence + 1)
+        return found
 
     async def last_of_many(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message | None]:
         return await self._wire.last_of_many(stream, subjects)
@@ -80,6 +84,7 @@ class Faults:
         self.version: tuple[int, int, int] | None = None
         self.flipped: set[tuple[str, int]] = set()  # subjects and sequences of messages with a byte changed
         self.missing: dict[str, set[int]] = {}
+        self.has_lost_them_all = False  # the leader misses them, too
         self.errors_of: dict[str, Exception] = {}  # by subject
         self.errors_of_losses: Exception | None = None
 

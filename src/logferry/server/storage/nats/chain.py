@@ -20,7 +20,7 @@ from logferry.server.storage.nats.wire import Message, Wire
 State = Literal["ok", "altered", "missing", "expired"]
 
 # How often what is missing is asked for: any of the replicas may answer each time.
-_ATTEMPTS: Final = 8
+_ATTEMPTS: Final = 3
 _PAUSE_S: Final = 0.02
 
 _MAX_PLACES: Final = 1000

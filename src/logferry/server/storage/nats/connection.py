@@ -61,10 +61,10 @@ class NatsWire:
         self, subject: str, pieces: Sequence[bytes], headers: Mapping[str, str], *, stream: str, after: int
     ) -> int:
         payload = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        conditions = {"Nats-Expected-Stream": stream, "Nats-Expected-Last-Subject-Sequence": str(after)}
-        answer = _answer(await self._request(subject, payload, {**headers, **conditions}))
+        condition = {"Nats-Expected-Last-Subject-Sequence": str(after)}
+        answer = _answer(await self._request(subject, payload, {**headers, **condition}))
         sequence = answer.get("seq")
-        if not isinstance(sequence, int) or sequence <= after:
+        if not isinstance(sequence, int) or sequence <= after or answer.get("stream") != stream:
             raise NoAnswer("NATS answered with something else than an ack")
         return sequence
 

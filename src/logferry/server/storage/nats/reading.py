@@ -23,7 +23,7 @@ async def messages_of(wire: Wire, stream: str, subject: str, first: int, last: i
             if message.sequence < following:
                 continue  # a replica that repeats itself
             if message.sequence > last:
-                return
+                break  # this replica has nothing more; another one may
             following = message.sequence + 1
             yield message
         if following > before:

@@ -4,9 +4,11 @@ Never changes what is there: a stream with wrong settings, servers that are too 
 are refused, each with one sentence that says what to set.
 """
 
+import asyncio
 import json
 import logging
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +23,7 @@ from logferry.server.storage.nats.wire import (
     WRONG_LAST_SEQUENCE,
     WRONG_LAST_SEQUENCE_IN_FLIGHT,
     Message,
+    NoAnswer,
     Refused,
     Wire,
 )
@@ -59,6 +62,16 @@ _DEFAULTS: Final[Mapping[str, object]] = {
 }
 
 
+# What servers answer while they find each other: no peer for a replica, no leader, streams not loaded.
+_NOT_YET: Final = (10005, 10008, 10009)
+_PATIENCE_S: Final = 30.0
+_PAUSE_S: Final = 0.25
+
+
+class NotYet(StoreError):
+    """The servers do not serve streams, but may soon."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedStreams:
     """The streams of a store: its id, their names, how many have lines, and how many copies each has at least."""
@@ -69,9 +82,27 @@ class OpenedStreams:
     replicas: int
 
 
-async def open_streams(wire: Wire, settings: NatsSettings) -> OpenedStreams:
-    """Check the servers, make what is missing, and check what is there. Raises StoreError."""
+async def open_streams(wire: Wire, settings: NatsSettings, *, patience_s: float = _PATIENCE_S) -> OpenedStreams:
+    """Check the servers, make what is missing, and check what is there. Raises StoreError.
+
+    Waits `patience_s` for servers that have just been started, and elect their leaders first.
+    """
     _check_server(wire)
+    deadline = time.monotonic() + patience_s
+    is_logged = False
+    while True:
+        try:
+            return await _opened(wire, settings)
+        except (NoAnswer, NotYet) as reason:
+            if time.monotonic() > deadline:
+                raise
+            if not is_logged:
+                logger.warning("waiting for the NATS servers to serve streams: %s", reason)
+                is_logged = True
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _opened(wire: Wire, settings: NatsSettings) -> OpenedStreams:
     meta = Names(settings.prefix, 0)
     configs = [await _stream(wire, settings, meta, meta.meta, max_bytes=-1)]
     store_id, shards = await _identity(wire, settings, meta)
@@ -143,6 +174,8 @@ async def _stream(wire: Wire, settings: NatsSettings, names: Names, stream: str,
     try:
         found = await wire.api(f"STREAM.INFO.{stream}")
     except Refused as refused:
+        if refused.code in _NOT_YET:
+            raise NotYet(f"cannot read about the stream {stream}: {refused}") from None
         if refused.code != NO_STREAM:
             raise StoreError(f"cannot read about the stream {stream}: {refused}") from None
         found = await _make(wire, settings, names, stream, max_bytes)
@@ -176,6 +209,8 @@ async def _make(wire: Wire, settings: NatsSettings, names: Names, stream: str, m
     try:
         return await wire.api(f"STREAM.CREATE.{stream}", config)
     except Refused as refused:
+        if refused.code in _NOT_YET:
+            raise NotYet(f"cannot make the stream {stream}: {refused}") from None
         hint = (
             "" if settings.replicas == 1 else f" ({settings.replicas} replicas need as many servers: --nats-replicas)"
         )
