@@ -129,7 +129,7 @@ FLOORS: Final = {
         *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": ("ledger", "queries", "tables", "database"),
-    "server.storage.disk.ledger.queries": ("accounts", "history", "overview"),
+    "server.storage.disk.ledger.queries": ("accounts", "history", "log_ends", "overview"),
     "server.storage.disk.ledger.tables": (
         *("damage", "sources", "losses", "members", "segments", "logs", "unsynced", "starts", "times"),
         *("packed_times", "extents", "checked"),
@@ -159,7 +159,7 @@ FLOORS: Final = {
     "protocol.lines": ("validation", "long_lines", "text"),
     "reading": ("sql", "story", "disk", "counting", "query", "times", "stored"),
     "reading.story": ("history_of", "explanation", "history"),
-    "reading.disk": ("logs", "changes", "listing", "segments", "ledger"),
+    "reading.disk": ("logs", "changes", "log_ends", "listing", "segments", "ledger"),
     "reading.counting": (
         *("statistics", "ahead", "chunk_counting", "line_counts", "hosts", "bounded_counts", "message_patterns"),
     ),

@@ -209,7 +209,7 @@ class StoredLogs(Protocol):
         """Return how much is stored of each log."""
 
     def newest(self, log: Log) -> int | None:
-        """Return a time that no line of a log is later than, as far as known; None if nothing is known. Cheap."""
+        """Return a time that the last line of a log is not later than, as far as known; None if nothing is. Cheap."""
 
     def chunks(
         self,

@@ -4,6 +4,7 @@ A server that stops tidies its ledger only if nobody else has it open. Where a l
 read-only file system, after a crash), the copy is kept until it is out of date.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ class LedgerDoor:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
+        self._files = [f"{data_dir}/{FILE_NAME}{suffix}" for suffix in ("", "-wal")]  # asked for again and again
         self._resources: ExitStack | None = None
         self._ledger: Ledger | None = None
         self._signature: Signature = ()
@@ -58,9 +60,9 @@ class LedgerDoor:
     def signature(self) -> Signature:
         """Return what changes when something is committed, and first what changes when the ledger is another file."""
         found = []
-        for suffix in ("", "-wal"):
+        for path in self._files:
             try:
-                status = (self._data_dir / f"{FILE_NAME}{suffix}").stat()
+                status = os.stat(path)
                 found.append((status.st_ino, status.st_mtime_ns, status.st_size))
             except OSError:
                 found.append((0, 0, 0))

@@ -39,7 +39,7 @@ class ListedLog:
 
 
 class Listing(NamedTuple):
-    """All logs at one moment, by their keys; and what was the last segment, and open, then."""
+    """All logs at one moment, by their keys; which other segments were open then, and the last one."""
 
     logs: Mapping[str, ListedLog]
     by_part: Mapping[tuple[int | None, str], Sequence[ListedLog]]
@@ -60,7 +60,8 @@ def listing_of(ledger: Ledger) -> Listing:
     """Return which logs have lines now, by host, path and identity. Raises OSError and DamagedLedger."""
     with ledger.reading():
         newest = ledger.newest_segments()
-        growing = ledger.growing_segments(last := ledger.last_segment_number())
+        last = ledger.last_segment_number()
+        growing = ledger.growing_segments(last, besides={row.id for row in newest})
         logs = {row.id: row for row in ledger.logs()} if any(row.log is not None for row in newest) else {}
         sources = _sources_by_folder(ledger) if any(row.log is None for row in newest) else {}
     found: dict[str, ListedLog] = {}

@@ -5,12 +5,13 @@ Takes what is committed from the ledger, in short transactions, and reads the fi
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from logferry.reading.disk.ledger import LedgerDoor
 from logferry.reading.disk.listing import ListedLog, Listing, listing_of, ranges_in, segments_of
+from logferry.reading.disk.log_ends import LogEnds
 from logferry.reading.disk.segments import (
     Piece,
     SegmentReader,
@@ -48,6 +49,8 @@ _NOT_THERE: Final = "there is no line at this place in the store: retention may 
 
 _MOST_LACKING: Final = 1000
 
+_Ranges = Mapping[int, Sequence[tuple[int, int]]]
+
 # Of the time index, for the last lines of a log. It may have hundreds.
 _LAST_ROWS: Final = 4
 
@@ -75,6 +78,7 @@ class DiskLogs:
         """See StoredLogs; likewise below."""
         with self._door.opened() as ledger:
             self._listing = listing_of(ledger)
+        self._ends = LogEnds(self._door)
 
     def logs(self) -> Sequence[Log]:
         return [listed.log for listed in self._listed.logs.values()]
@@ -95,12 +99,14 @@ class DiskLogs:
                 sum(total.bytes for total in known),
                 sum(total.lines for total in known),
             )
-            found.append((listed.log, LogSize(*numbers, min(firsts, default=None), self.newest(listed.log))))
+            changes = [time for row in listed.newest if (time := self._last_change(row)) is not None]
+            found.append((listed.log, LogSize(*numbers, min(firsts, default=None), max(changes, default=None))))
         return found
 
     def newest(self, log: Log) -> int | None:
-        times = [time for row in self._listed.logs[log.key].newest if (time := self._last_change(row)) is not None]
-        return max(times, default=None)
+        known = [(self._ends.last_time(row), row) for row in self._listed.logs[log.key].newest]
+        times = [self._last_change(row) if time is None else time for time, row in known]
+        return max((time for time in times if time is not None), default=None)
 
     def chunks(
         self,
@@ -170,17 +176,14 @@ class DiskLogs:
         self, log: Log, span: Span, *, backward: bool, at: Place | None
     ) -> Iterator[tuple[SegmentRow, Sequence[Stretch]]]:
         """Yield the segments of a log in the order of reading, with their stretches, those behind `at` if given."""
-        listed = self._listed.logs[log.key]
-        with self._door.opened(kept=True) as ledger:
-            rows = segments_of(ledger, listed)
-            ranges = ranges_in(ledger, listed) if _is_shared(listed) else None
+        rows, ranges, entries = self._rows(self._listed.logs[log.key])
         if at is not None:
             index = next((number for number, row in enumerate(rows) if row.path == at.segment), None)
             if index is None:
                 return
             rows = rows[: index + 1] if backward else rows[index:]
         for row in reversed(rows) if backward else rows:
-            for stretches in self._indexed(row, span, backward=backward):
+            for stretches in self._indexed(row, span, entries, backward=backward):
                 if ranges is not None:
                     stretches = within_ranges(stretches, ranges.get(row.id, ()))
                 if at is not None and row.path == at.segment:
@@ -188,10 +191,24 @@ class DiskLogs:
                     stretches = within_ranges(stretches, [limits])
                 yield row, stretches
 
-    def _indexed(self, row: SegmentRow, span: Span, *, backward: bool) -> Iterator[Sequence[Stretch]]:
+    def _rows(self, listed: ListedLog) -> tuple[list[SegmentRow], _Ranges | None, Sequence[TimeEntry]]:
+        """Return the segments of a log, which bytes of them are the log's, and the index of its only segment, if it is
+        known."""
+        if len(listed.newest) == 1 and self._ends.is_only(listed.newest[0]):
+            return [*listed.newest], None, self._ends.whole_index(listed.newest[0])
+        with self._door.opened(kept=True) as ledger:
+            return segments_of(ledger, listed), ranges_in(ledger, listed) if _is_shared(listed) else None, ()
+
+    def _indexed(
+        self, row: SegmentRow, span: Span, entries: Sequence[TimeEntry], *, backward: bool
+    ) -> Iterator[Sequence[Stretch]]:
         """Yield the stretches of a segment by its time index; the last ones first if the last lines are asked for."""
         if not any(span.meets(stretch.first, stretch.last) for stretch in stretches_without_index(row)):
             yield stretches_without_index(row)
+            return
+        if entries:
+            is_all = entries[-1].position >= row.bytes
+            yield stretches_of(row, entries, None if is_all else self._last_change(row))
             return
         begin = row.bytes
         if backward and span == EVER:

@@ -5,11 +5,11 @@ stay open.
 """
 
 import contextlib
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -54,12 +54,15 @@ class Piece(NamedTuple):
 
 def day_of(path: str) -> Received:
     """Return the UTC day on which all lines of a segment were received, from its path."""
-    name = segment_name(os.path.basename(path))
+    name = segment_name(path.rpartition("/")[2])
+    return _limits_of_day(name.day) if name else Received()
+
+
+@lru_cache(1000)  # of many segments, most are of a few days
+def _limits_of_day(text: str) -> Received:
     try:
-        day = datetime.fromisoformat(f"{name.day}T00:00:00+00:00") if name else None
+        day = datetime.fromisoformat(f"{text}T00:00:00+00:00")
     except ValueError:
-        day = None
-    if day is None:
         return Received()
     first = round(day.timestamp() * 1000)
     return Received(first, round((day.astimezone(UTC) + timedelta(days=1)).timestamp() * 1000))

@@ -171,7 +171,9 @@ def merged(
     budget = Budget()
     sign = -1 if reverse else 1
     streams: dict[int, LogStream] = {}
-    heap = [(sign * _first_time(stored, log, reverse=reverse), number * sign) for number, log in enumerate(logs)]
+    heap = [
+        (sign * _first_time(stored, log, starts, reverse=reverse), number * sign) for number, log in enumerate(logs)
+    ]
     heapify(heap)
     while heap:
         key, order = heappop(heap)
@@ -201,9 +203,9 @@ def merged(
                 yield stream.take()
 
 
-def _first_time(stored: StoredLogs, log: Log, *, reverse: bool) -> int:
+def _first_time(stored: StoredLogs, log: Log, starts: Mapping[str, Place] | None, *, reverse: bool) -> int:
     """Return a time before which no line of a log comes its turn; nothing is read to find it out."""
     if not reverse:
         return -_NEVER
-    newest = stored.newest(log)
+    newest = None if starts and log.key in starts else stored.newest(log)
     return _NEVER if newest is None else newest

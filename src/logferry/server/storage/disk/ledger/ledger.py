@@ -1,6 +1,7 @@
 """The ledger as one object: its tables, each with its own module, through one connection."""
 
 from logferry.server.storage.disk.ledger.queries.accounts import AccountRows
+from logferry.server.storage.disk.ledger.queries.log_ends import LogEndRows
 from logferry.server.storage.disk.ledger.queries.overview import OverviewRows
 from logferry.server.storage.disk.ledger.tables.damage import DamageRows
 from logferry.server.storage.disk.ledger.tables.extents import ExtentRows
@@ -26,6 +27,7 @@ class Ledger(
     UnsyncedRows,
     StartRows,
     OverviewRows,
+    LogEndRows,
     AccountRows,
 ):
     """An open ledger, used by one thread at a time.

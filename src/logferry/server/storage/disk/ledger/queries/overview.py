@@ -3,7 +3,7 @@
 Only reads, in short transactions. Reads ledgers of every version: what an earlier one does not have is left out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
@@ -76,9 +76,9 @@ class OverviewRows(CheckedRows):
         newest = f"SELECT max(id) FROM segments WHERE state != 'expired' {self._without_log} GROUP BY {_FOLDER}"
         return rows + self._segments_where(f"id IN ({newest})")
 
-    def growing_segments(self, after: int) -> list[SegmentRow]:
-        """Return the open segments, and all segments with a higher number than `after`, oldest first."""
-        return self._segments_where("state = 'open' OR id > ?", after)
+    def growing_segments(self, after: int, *, besides: Container[int] = ()) -> list[SegmentRow]:
+        """Return the open segments, and all with a higher number than `after`, oldest first, but those `besides`."""
+        return self._segments_where("state = 'open' OR id > ?", after, besides=besides)
 
     def last_segment_number(self) -> int:
         """Return the highest number of a segment; 0 if there is none."""
@@ -166,9 +166,9 @@ class OverviewRows(CheckedRows):
     def _without_log(self) -> str:
         return "AND log IS NULL" if self.version >= _LOGS_SINCE else ""
 
-    def _segments_where(self, where: str, *values: object) -> list[SegmentRow]:
+    def _segments_where(self, where: str, *values: object, besides: Container[int] = ()) -> list[SegmentRow]:
         query = f"SELECT {self._segment_columns} FROM segments WHERE {where} ORDER BY id"
-        return [self._segment(row) for row in self._query(query, values)]
+        return [self._segment(row) for row in self._query(query, values) if row[0] not in besides]
 
 
 def _loss_note(row: Sequence[object]) -> LossNote:

@@ -63,7 +63,7 @@ class CheckedRows(LedgerDatabase):
         """Return a row of a segment. Raises DamagedLedger: nothing is read, cut or deleted because of a forged row."""
         row = SegmentRow(*values)
         numbers = (row.id, row.bytes, row.lines, row.crc32, row.stored_bytes, 0 if row.log is None else row.log)
-        is_whole = all(type(value) is int and value >= 0 for value in numbers)
+        is_whole = {*map(type, numbers)} == {int} and min(numbers) >= 0
         is_known = row.state in _STATES and row.compression in _COMPRESSIONS
         if not is_whole or not is_known or type(row.path) is not str or not is_segment_path(row.path):
             raise damaged(self.path, f"segment {row.id!r} has values that no store has written")
@@ -72,7 +72,7 @@ class CheckedRows(LedgerDatabase):
     def _log(self, values: Sequence[Any]) -> LogRow:
         """Return a row of a log. Raises DamagedLedger: no folder is made because of a forged row."""
         row = LogRow(*values)
-        are_texts = all(type(text) is str for text in (row.folder, row.identity, row.host, row.path))
+        are_texts = {*map(type, (row.folder, row.identity, row.host, row.path))} == {str}
         if type(row.id) is not int or row.id < 0 or not are_texts or not is_log_folder(row.folder):
             raise damaged(self.path, f"log {row.id!r} has values that no store has written")
         return row
