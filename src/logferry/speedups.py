@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 13
+_INTERFACE: Final = 14
 
 
 class Compiled(Protocol):
@@ -183,6 +183,9 @@ class Compiled(Protocol):
 
     def crc32_joined(self, first: int, second: int, size: int, /) -> int:
         """Return the CRC-32 of two consecutive pieces, given the CRC-32 of each and the size of the second piece."""
+
+    def end_of_lines(self, data: bytes, start: int, count: int, /) -> int:
+        """Return where `count` lines, at least one, from `start` on end; the end of the data if it has fewer."""
 
     def keep_freed_memory(self, size: int, /) -> None:
         """Let malloc keep up to `size` freed bytes instead of returning them to the system."""

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from logferry import checksum, speedups
 from logferry.client.files.identity import fingerprint
+from logferry.client.files.line_splitter import first_lines
 from logferry.model.format_names import CURRENT_RULES, FORMATS
 from logferry.protocol.lines import validation
 from logferry.protocol.lines.text import runs_by_validity
 from logferry.protocol.lines.validation import Accept, Lines, validate_line
+from logferry.protocol.plain.client import cut_lines
 from logferry.rendering.engine.escape import WHITE_SPACE, escape, with_plain_newlines
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.line_format import LineFormat
@@ -200,6 +202,27 @@ def test_what_is_no_lines_is_refused(lines: bytes, inner_newline: bytes) -> None
             function(lines, inner_newline)
     with pytest.raises(ValueError, match=r"newline|one byte"):
         compiled.render_plain_2(lines, inner_newline, False, None)
+
+
+@given(
+    st.lists(st.sampled_from([b"\n", b"a\n", b"x" * 500 + b"\n", b"y" * 1500 + b"\n"]), max_size=40), st.integers(1, 45)
+)
+@example([b"\n"] * 1024, 1024)
+@example([b"\n"] * 1025, 1024)
+def test_lines_are_counted_off_as_in_python(lines: list[bytes], count: int) -> None:
+    data = b"".join(lines) + b"no newline"
+    for skipped in {0, len(lines) // 2}:
+        start, wanted = len(b"".join(lines[:skipped])), b"".join(lines[skipped:][:count])
+        expected = start + len(wanted) if count <= len(lines) - skipped else len(data)
+        assert compiled.end_of_lines(data, start, count) == expected
+    whole = b"".join(lines)
+    assert first_lines(whole, count) == without_compiled(first_lines, whole, count) == b"".join(lines[:count])
+    assert list(cut_lines(whole, len(lines), count)) == without_compiled(
+        lambda: list(cut_lines(whole, len(lines), count))
+    )
+    for part in ((len(data) + 1, 1), (-1, 1), (0, 0)):
+        with pytest.raises(ValueError, match="not a part"):
+            compiled.end_of_lines(data, *part)
 
 
 @given(_bytes)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from logferry import speedups
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.encodings import encoding_named
 from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
@@ -134,7 +135,11 @@ def _splitter(spec: RenderSpec) -> LineSplitter:
 
 def first_lines(data: bytes, max_lines: int | None) -> bytes:
     """Return at most the first `max_lines` lines of whole lines."""
-    if max_lines is None or data.count(b"\n") <= max_lines:
+    if max_lines is None:
+        return data
+    if speedups.compiled and max_lines:
+        return data[: speedups.compiled.end_of_lines(data, 0, max_lines)]
+    if data.count(b"\n") <= max_lines:
         return data
     begin, end = 0, len(data)  # the last of these lines ends between them
     while end - begin > _NEAR_BYTES:

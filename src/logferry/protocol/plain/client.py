@@ -5,10 +5,11 @@ A1 to A7).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from logferry import speedups
 from logferry.errors import FrameError
 from logferry.protocol.compressor import encode_frame
 from logferry.protocol.patterns import compile_pattern
@@ -55,7 +56,17 @@ def cut_lines(payload: bytes, lines: int, limit: int | None) -> Iterator[bytes]:
         return iter((payload,))
     if limit == 1:
         return (line + b"\n" for line in payload.split(b"\n")[:-1])  # costs half as much as matching
+    if speedups.compiled:
+        return _pieces(payload, limit, speedups.compiled.end_of_lines)
     return (match.group() for match in re.finditer(rb"(?:[^\n]*+\n){1,%d}+" % limit, payload))
+
+
+def _pieces(payload: bytes, limit: int, end_of_lines: Callable[[bytes, int, int], int]) -> Iterator[bytes]:
+    start = 0
+    while start < len(payload):
+        end = end_of_lines(payload, start, limit)
+        yield payload[start:end]
+        start = end
 
 
 class PlainClientProtocol:
