@@ -1,7 +1,9 @@
 """`logferry logs --url`: lines from a console, as those of a data folder look."""
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -69,6 +71,51 @@ def test_lines_of_a_console(capfd: pytest.CaptureFixture[str], where: tuple[str,
     (found,) = map(json.loads, shown(capfd, *where, "-n", "1", "--output", "json"))
     assert found["message"] == "a/b 599\x1b[2J"
     assert found["time"] == "2026-01-15T08:09:59.000Z"
+
+
+_PAGE = b'{"lines": [{"host": "h", "file": "/f", "message": "x", "place": "1"}], "last": "same", "has_more": true}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"\x00 garbage\r\n\r\n", "cannot ask"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000 + b"\r\n\r\n{}", "cannot ask"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: a\r\n" * 200 + b"\r\n{}", "cannot ask"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}", "cannot ask"),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"lines":' + b"[" * 100_000, "not JSON"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n" + b"[" * 60_000, "HTTP 404"),
+        (b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + _PAGE, "the same page again and again"),
+    ],
+    ids=[
+        "not HTTP",
+        "a long header",
+        "many headers",
+        "a broken chunk",
+        "nested",
+        "a nested refusal",
+        "one page for ever",
+    ],
+)
+def test_no_answer_of_a_console_ends_with_a_traceback_or_goes_on_for_ever(
+    capfd: pytest.CaptureFixture[str], answer: bytes, why: str
+) -> None:
+    """As no answer of a server does: a console is not trusted."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        assert main(["logs", "--url", f"http://127.0.0.1:{listener.getsockname()[1]}", "-n", "all"]) == 1
+    printed = capfd.readouterr().err
+    assert why in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_token_follows_no_redirect(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

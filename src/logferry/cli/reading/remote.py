@@ -32,6 +32,9 @@ _TIMEOUT_S: Final = 120.0
 _QUIET_S: Final = 40.0
 _RETRY_S: Final = 1.0
 
+# What comes of a connection that ends, and of an answer that is not HTTP.
+_BROKEN: Final = (OSError, http.client.HTTPException)
+
 _is_id: Final = re.compile(rb"[!-~]{1,8192}").fullmatch
 
 
@@ -69,9 +72,11 @@ class Console:
                 left = None if left is None else left - 1
             if answer.get("complete") is False:
                 self.problem = f"the console ended the search by its limits ({printable(str(answer.get('ended_by')))})"
-            place = str(answer.get("last") or "")
+            before, place = place, str(answer.get("last") or "")
             if not answer.get("has_more") or not place or not found:
                 return
+            if place == before:
+                raise LogferryError(f"{printable(self._base)} shows the same page again and again")
 
     def follow(self, wait: Callable[[float], object] = time.sleep) -> Iterator[FoundLine | None]:
         """Yield lines as they are stored; None once the console has begun, and again while nothing comes.
@@ -88,6 +93,9 @@ class Console:
                         has_begun = True
                     elif kind == b"left_out":
                         if last:
+                            wait(
+                                _RETRY_S
+                            )  # a console that leaves out everything is not asked a thousand times a second
                             break  # all of it is stored: it comes from behind the last line
                         self.trouble = f"the console left out {value.get('lines')!r} lines: they came too fast"
                     last = number or last
@@ -119,13 +127,16 @@ class Console:
                         yield event, number, _parsed(value)
                     elif not value:
                         yield b"", "", {}
-            except (OSError, http.client.HTTPException) as error:
-                raise LogferryError(f"{printable(self._base)} is gone: {printable(str(error))}") from None
+            except _BROKEN as error:
+                raise LogferryError(f"{printable(self._base)} is gone: {_why(error)}") from None
         raise LogferryError(f"{printable(self._base)} has ended the connection")
 
     def _answer(self, path: str, more: Mapping[str, str]) -> dict[str, Any]:
-        with self._opened(path, more) as stream:
-            data = stream.read(_MAX_ANSWER_BYTES + 1)
+        try:
+            with self._opened(path, more) as stream:
+                data = stream.read(_MAX_ANSWER_BYTES + 1)
+        except _BROKEN as error:
+            raise LogferryError(f"cannot ask {printable(self._base)}: {_why(error)}") from None
         if len(data) > _MAX_ANSWER_BYTES:
             raise LogferryError(f"{printable(self._base)} has sent an answer that is too long")
         return _parsed(data)
@@ -146,8 +157,8 @@ class Console:
             return _opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             raise LogferryError(f"the console refuses: {_refusal(error)}") from None
-        except (OSError, ValueError) as error:
-            raise LogferryError(f"cannot ask {printable(self._base)}: {printable(str(error))}") from None
+        except (*_BROKEN, ValueError) as error:
+            raise LogferryError(f"cannot ask {printable(self._base)}: {_why(error)}") from None
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -179,11 +190,15 @@ def _question(selection: Selection) -> dict[str, str]:
     }
 
 
+def _why(error: Exception) -> str:
+    return printable(str(error) or type(error).__name__, max_chars=200)
+
+
 def _refusal(error: urllib.error.HTTPError) -> str:
     try:
         found = json.loads(error.read(65536))
         return printable(str(found["error"]["message"]), max_chars=500)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (*_BROKEN, ValueError, KeyError, TypeError, RecursionError):
         return f"HTTP {error.code}"
 
 
