@@ -39,6 +39,15 @@ VERDICT: Final = Verdict(
     former=[FormerSource("s2", losses=[LOSS])],
 )
 TRIAL: Final = Trial(AutoChoice("json", 20, {"json": 19}, {"json": 19}), is_all=True, unknown=["a 1"], records=[b"{}"])
+CLIENT: Final = {
+    "at": 1000,
+    "version": "1.0",
+    "behind_since": None,
+    "waits_for": "",
+    "unread_bytes": 1,
+    "unacked_bytes": 2,
+    "unacked_lines": 3,
+}
 OUTPUTS: Final = {
     "verify": verdicts_as_json([VERDICT, Verdict("b.log")]),
     "repair": reports_as_json([RepairReport("app.log", "s1", 2, 1, 7, ["bytes 0 to 5: gone"])]),
@@ -46,7 +55,7 @@ OUTPUTS: Final = {
     "stats": statistics_as_json(
         Statistics(By.MINUTE, [Row(0, 2, [("web-1", 2)], [("order <n>", 2)], {"INFO": 2})], 2), most=None
     ),
-    "hosts": hosts_as_json([Host("web-1", 1, 1, 2, 70, 0, 0)]),
+    "hosts": hosts_as_json([Host("web-1", 1, 1, 2, 70, 0, 0), Host("web-2", client=CLIENT)]),
     "fsck": findings_as_json([Finding("web-1/app.log/2026-01-01-1.ndjson", 70, 1, "")]),
 }
 

@@ -161,7 +161,16 @@ FLOORS: Final = {
     "reading.story": ("history_of", "explanation", "history"),
     "reading.disk": ("logs", "changes", "log_ends", "listing", "segments", "ledger"),
     "reading.counting": (
-        *("statistics", "ahead", "chunk_counting", "line_counts", "hosts", "bounded_counts", "message_patterns"),
+        *(
+            "statistics",
+            "ahead",
+            "chunk_counting",
+            "line_counts",
+            "hosts",
+            "client_states",
+            "bounded_counts",
+            "message_patterns",
+        ),
     ),
     "reading.query": (
         *(

@@ -140,6 +140,7 @@ class HostInfo:
     first_received: int | None
     last_received: int | None
     client: Mapping[str, object] = field(default_factory=dict)
+    segments: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import islice
@@ -18,10 +19,17 @@ pytest.importorskip("starlette", reason="the extra logferry[console] is not inst
 
 from logferry.cli.dispatch import main
 from logferry.cli.reading.remote import Console as RemoteConsole
+from logferry.console.encryption import tls_of
 from logferry.console.queries.queries import Limits
 from logferry.console.source import Followed, Query, Stop, UnknownPlace
+from logferry.console.stored.stored_source import StoredSource
+from logferry.protocol.messages.client_state import ClientState
 from logferry.reading.query.selection import Selection
+from logferry.server.clients.reporting.client_reports import ClientReports
+from logferry.server.clients.reporting.states_file import states_of, write_states
+from tests.support.certificates import authority, files_of, issued
 from tests.support.console import Console, MemorySource, running_console
+from tests.support.looking import three_hosts
 from tests.support.running import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -162,9 +170,7 @@ def test_what_a_console_refuses_is_a_sentence(
         assert "--" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "words", [["stats"], ["hosts"], ["explain", "--host", "h", "--file", "f"], ["sql", "select 1"]]
-)
+@pytest.mark.parametrize("words", [["stats"], ["explain", "--host", "h", "--file", "f"], ["sql", "select 1"]])
 def test_a_command_that_cannot_ask_a_console_does_not_take_its_url(
     capfd: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
@@ -202,7 +208,7 @@ def test_following_a_console_goes_on_behind_the_last_line_when_the_connection_en
 
     ending = Ending(source.lines)
     with running_console(ending) as console:
-        tail = RemoteConsole(console.url, None, Selection()).follow(wait=lambda _: None)
+        tail = RemoteConsole({"url": console.url}, Selection()).follow(wait=lambda _: None)
         assert next(tail) is None
         for number in range(9):
             ending.add(b'{"level": "INFO", "message": "new %d"}' % number)
@@ -214,7 +220,7 @@ def test_lines_that_a_console_leaves_out_are_asked_for_again(monkeypatch: pytest
     source = MemorySource()
     monkeypatch.setattr("logferry.console.queries.feed.MAX_ITEMS", 3)
     with running_console(source) as console:
-        tail = RemoteConsole(console.url, None, Selection())
+        tail = RemoteConsole({"url": console.url}, Selection())
         found = tail.follow(wait=lambda _: None)
         assert next(found) is None
         wait_until(lambda: source.running == 1, "the tail runs")
@@ -235,7 +241,45 @@ def test_a_console_that_cannot_go_on_is_a_remark(source: MemorySource) -> None:
             yield from islice(super().follow(query, after=after, stop=stop), 3)
 
     with running_console(Forgetful(source.lines)) as console:
-        tail = RemoteConsole(console.url, None, Selection())
+        tail = RemoteConsole({"url": console.url}, Selection())
         found = tail.follow(wait=lambda _: None)
         while "may be missing" not in tail.trouble:
             assert next(found) is None
+
+
+def test_hosts_of_a_console_are_shown_as_those_of_its_data_folder(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reports = ClientReports()
+    reports.note_state("", "a", ClientState("1.2", 4000, 96, 1, round(time.time() * 1000) - 90_000, "the \x1bserver"))
+    reports.note_state("", "b", ClientState("1.3"))
+    with three_hosts(tmp_path), running_console(StoredSource(tmp_path)) as console:
+        write_states(tmp_path, states_of(reports))
+        for words in ((), ("b",), ("--json",)):
+            assert main(["hosts", *words, "--data-dir", str(tmp_path)]) == 0
+            local = capfd.readouterr().out
+            assert main(["hosts", *words, "--url", console.url]) == 0
+            assert capfd.readouterr().out == local
+        assert json.loads(local)[0]["client"]["version"] == "1.2"
+        assert main(["hosts", "--url", console.url]) == 0
+        table = capfd.readouterr().out
+        assert "4.1 kB for 1 min" in table
+        assert "waits for the \\x1bserver" in table
+        assert main(["hosts", "x", "--url", console.url]) == 1
+        assert "there are a, b, c" in capfd.readouterr().err
+        assert main(["hosts", "--data-dir", str(tmp_path), "--url", console.url]) == 2
+        assert "--url cannot be used with --data-dir" in capfd.readouterr().err
+
+
+def test_a_console_with_tls_is_asked_with_its_authority(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    files = files_of(issued("127.0.0.1"), tmp_path / "console")
+    context = tls_of(files.certificate, files.key, None)
+    (tmp_path / "ca.pem").write_bytes(authority().cert_pem.bytes())
+    with running_console(MemorySource(), tls=context) as console:
+        assert main(["hosts", "--url", console.url, "--tls-ca", str(tmp_path / "ca.pem")]) == 0
+        assert "0 hosts" in capfd.readouterr().out
+        assert main(["hosts", "--url", console.url]) == 1
+        assert "certificate" in capfd.readouterr().err
+        for words in (("--tls-ca", str(tmp_path / "no")), ("--tls-key", str(files.key))):
+            assert main(["hosts", "--url", console.url, *words]) == 2
+            assert "--tls-" in capfd.readouterr().err

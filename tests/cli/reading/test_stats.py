@@ -141,7 +141,7 @@ def test_hosts_are_listed_from_the_ledger_alone(tmp_path: Path, capsys: pytest.C
     with three_hosts(tmp_path, lines=9):
         assert main(["hosts", "--data-dir", str(tmp_path), "a", "b"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert lines[0].split() == ["host", "files", "lines", "size", "last", "received"]
+        assert lines[0].split() == ["host", "files", "lines", "size", "last", "received", "behind", "client"]
         assert lines[1].split()[:3] == ["a", "1", "3"]
         assert lines[3].startswith("2 hosts, 2 files, 6 lines")
         assert main(["hosts", "--data-dir", str(tmp_path), "--json"]) == 0
@@ -154,7 +154,19 @@ def test_a_host_on_a_terminal_says_how_long_ago_its_last_line_came() -> None:
     host = Host("web\x1b", 2, 3, 1_234_567, 250_000_000, NINE, NINE)
     lines = hosts_as_table([host], now=NINE + 125_000, is_terminal=True).splitlines()
     assert "\x1b" not in lines[1]
-    assert lines[1].split()[1:] == ["2", "1,234,567", "250", "MB", "2024-01-15", "09:00:00", "(2", "min", "ago)"]
+    assert lines[1].split()[1:] == [
+        "2",
+        "1,234,567",
+        "250",
+        "MB",
+        "2024-01-15",
+        "09:00:00",
+        "(2",
+        "min",
+        "ago)",
+        "unknown",
+        "unknown",
+    ]
     assert lines[2] == "1 hosts, 2 files, 1,234,567 lines, 250 MB"
 
 

@@ -135,9 +135,9 @@ class _Show:
         """Show the lines of a console."""
         from logferry.cli.reading.remote import Console  # late: only this needs HTTP
 
-        if self._before or self._after or self._output == "raw" or given.get("data_dir"):
-            raise ConfigError(["--url cannot be used with --data-dir, -A, -B, -C or --output raw"])
-        console = Console(given["url"], given.get("token_file"), self._selection)
+        if self._before or self._after or self._output == "raw":
+            raise ConfigError(["--url cannot be used with -A, -B, -C or --output raw"])
+        console = Console(given, self._selection)
         out = LinesOut(pages=self._pages)
         code = EXIT_OK if self._follows else EXIT_INTERRUPTED
         with exiting_on_interrupt(lambda: None, out.wait_for_pager, code=code):

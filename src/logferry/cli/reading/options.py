@@ -38,6 +38,9 @@ def add_store(parser: RaisingParser, *, or_console: bool = False) -> None:
             "--url", metavar="URL", help="ask a console instead (logferry console): http://127.0.0.1:9080"
         )
         group.add_argument("--token-file", metavar="FILE", help="a file with the token that the console of --url wants")
+        group.add_argument("--tls-ca", metavar="FILE", help="certificates in PEM to trust, instead of the system's")
+        group.add_argument("--tls-cert", metavar="FILE", help="a certificate in PEM for a console that wants one")
+        group.add_argument("--tls-key", metavar="FILE", help="the key of --tls-cert, if it is in another file")
     group.add_argument(
         "--config", metavar="FILE", help="a TOML file with the server's settings, which names it [LOGFERRY_CONFIG]"
     )

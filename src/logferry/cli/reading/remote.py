@@ -1,4 +1,4 @@
-"""Lines from a console: `logferry logs --url` asks its API (/api/v1) instead of reading a data folder.
+"""What a console answers: with `--url`, commands ask its API (/api/v1) instead of reading a data folder.
 
 Everything that a console answers is hostile: sizes are bounded, and values are checked before they become lines. Prints
 nothing.
@@ -7,6 +7,7 @@ nothing.
 import http.client
 import json
 import re
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 from logferry.errors import ConfigError, LogferryError, cause_of
 from logferry.printable import printable, quoted
+from logferry.reading.counting.hosts import Host
 from logferry.reading.query.found import FoundLine
 from logferry.reading.query.records import Record
 from logferry.reading.query.selection import Selection
@@ -41,8 +43,12 @@ _is_id: Final = re.compile(rb"[!-~]{1,8192}").fullmatch
 class Console:
     """The API of one console. Every call may raise LogferryError."""
 
-    def __init__(self, url: str, token_file: str | None, selection: Selection) -> None:
-        """Raises ConfigError if the URL, or what is selected, cannot be used."""
+    def __init__(self, given: Mapping[str, Any], selection: Selection) -> None:
+        """Ask what the flags `--url` and those beside it say. Raises ConfigError if one of them cannot be used."""
+        url, token_file = given["url"], given.get("token_file")
+        if given.get("data_dir"):
+            raise ConfigError(["--url cannot be used with --data-dir: a console has its own"])
+        self._opener = urllib.request.build_opener(_NoRedirects, *_https(given))
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ConfigError([f"--url: {quoted(url, max_chars=100)} must be a URL such as http://127.0.0.1:9080"])
@@ -65,7 +71,7 @@ class Console:
         while left is None or left > 0:
             size = _PAGE_LINES if left is None else min(left, _PAGE_LINES)
             more = {"order": order, "limit": str(size), **({goes_on: place} if place else {})}
-            answer = self._answer("/logs", more)
+            answer = self._answer("/logs", {**self._question, **more})
             found = answer.get("lines")
             for each in found if isinstance(found, list) else ():
                 yield _line(each)
@@ -77,6 +83,11 @@ class Console:
                 return
             if place == before:
                 raise LogferryError(f"{printable(self._base)} shows the same page again and again")
+
+    def hosts(self) -> list[Host]:
+        """Return the hosts that the console knows, by name."""
+        found = self._answer("/hosts", {}).get("hosts")
+        return [_host(each) for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
     def follow(self, wait: Callable[[float], object] = time.sleep) -> Iterator[FoundLine | None]:
         """Yield lines as they are stored; None once the console has begun, and again while nothing comes.
@@ -114,7 +125,7 @@ class Console:
     def _events(self, last: str) -> Iterator[tuple[bytes, str, dict[str, Any]]]:
         """Yield kind, id and value of what the tail sends; a value without a kind is a sign of life."""
         more = {"last-event-id": last} if last else {}
-        with self._opened("/tail", {}, accept="text/event-stream", timeout_s=_QUIET_S, more=more) as stream:
+        with self._opened("/tail", self._question, accept="text/event-stream", timeout_s=_QUIET_S, more=more) as stream:
             event, number = b"", ""
             try:
                 while text := stream.readline(_MAX_EVENT_BYTES):
@@ -151,10 +162,10 @@ class Console:
         more: Mapping[str, str] | None = None,
     ) -> Any:
         headers = {**self._headers, "accept": accept, **(more or {})}
-        question = {name: text for name, text in {**self._question, **parameters}.items() if text}
+        question = {name: text for name, text in parameters.items() if text}
         request = urllib.request.Request(f"{self._base}{path}?{urlencode(question)}", headers=headers)
         try:
-            return _opener.open(request, timeout=timeout_s)
+            return self._opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             raise LogferryError(f"the console refuses: {_refusal(error)}") from None
         except (*_BROKEN, ValueError) as error:
@@ -168,7 +179,19 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """See urllib."""
 
 
-_opener: Final = urllib.request.build_opener(_NoRedirects)
+def _https(given: Mapping[str, Any]) -> Iterator[urllib.request.HTTPSHandler]:
+    """Yield what speaks TLS as the flags say, if they do. Raises ConfigError."""
+    authorities, certificate, key = (given.get(name) for name in ("tls_ca", "tls_cert", "tls_key"))
+    if key and not certificate:
+        raise ConfigError(["--tls-key: there is no --tls-cert that it belongs to"])
+    try:
+        context = ssl.create_default_context(cafile=authorities) if authorities or certificate else None
+        if context and certificate:
+            context.load_cert_chain(certificate, key)
+    except OSError as error:
+        raise ConfigError([f"--tls-ca, --tls-cert and --tls-key: {printable(str(error))}"]) from None
+    if context:
+        yield urllib.request.HTTPSHandler(context=context)
 
 
 def _question(selection: Selection) -> dict[str, str]:
@@ -231,6 +254,30 @@ def _line(found: Any) -> FoundLine:
     line.is_context = found.get("context") is True
     line.know(Record(level, message, timestamp if isinstance(timestamp, str) else "", fields))
     return line
+
+
+def _host(found: Mapping[str, Any]) -> Host:
+    files, segments, lines, size = (_number(found, name) for name in ("files", "segments", "lines", "bytes"))
+    first, last = (_time_or_none(found.get(name)) for name in ("first_received", "last_received"))
+    return Host(_text(found, "host"), files, segments, lines, size, first, last, _client(found.get("client")))
+
+
+def _client(found: Any) -> Mapping[str, Any]:
+    """Return what a client said about itself; nothing for anything else."""
+    if not isinstance(found, dict) or not found:
+        return {}
+    numbers = {name: _number(found, name) for name in ("unread_bytes", "unacked_bytes", "unacked_lines")}
+    texts = {name: _text(found, name) for name in ("version", "waits_for")}
+    return {"at": _time(found.get("at")), "behind_since": _time_or_none(found.get("behind_since")), **texts, **numbers}
+
+
+def _number(found: Mapping[str, Any], name: str) -> int:
+    value = found.get(name)
+    return value if type(value) is int and 0 <= value < 1 << 63 else 0
+
+
+def _time_or_none(value: Any) -> int | None:
+    return _time(value) if value else None
 
 
 def _place(text: str) -> Place:

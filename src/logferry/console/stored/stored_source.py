@@ -6,11 +6,11 @@ again is kept for a moment. Must never keep a ledger open between questions.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from logferry.console.source import (
     Counts,
@@ -32,11 +32,11 @@ from logferry.console.stored.proving import proof_of
 from logferry.console.stored.searches import as_line, count_lines, follow_lines, known_places, search_lines
 from logferry.console.stored.usage import storage_of
 from logferry.console.stored.wanted import selection_of
+from logferry.reading.counting.client_states import client_states, state_in_utc
+from logferry.reading.counting.hosts import hosts_of
 from logferry.reading.disk.logs import DiskLogs
 from logferry.reading.query.context import lines_at, lines_before
-from logferry.reading.query.records import utc
 from logferry.reading.stored import Log, LogSize, place_at
-from logferry.server.clients.reporting.states_file import read_states
 
 _T = TypeVar("_T")
 
@@ -77,13 +77,12 @@ class StoredSource:
 
     def hosts(self) -> Sequence[HostInfo]:
         """See Source; likewise below."""
-        states = read_states(self._data_dir)
-        by_host: dict[str, list[LogSize]] = {}
-        for log, size in self._sizes.get():
-            by_host.setdefault(log.host, []).append(size)
         return [
-            HostInfo(host, len(sizes), *_sums(sizes), client=_shown(states.get(host, {})))
-            for host, sizes in sorted(by_host.items())
+            HostInfo(
+                *(host.name, host.files, host.lines, host.bytes, host.first_received, host.last_received),
+                *(state_in_utc(host.client), host.segments),
+            )
+            for host in hosts_of(self._sizes.get(), client_states(self._data_dir))
         ]
 
     def files(self) -> Sequence[FileInfo]:
@@ -152,12 +151,6 @@ class StoredSource:
     def _read_sizes(self) -> Sequence[tuple[Log, LogSize]]:
         with self._opened() as logs:
             return logs.sizes()
-
-
-def _shown(state: Mapping[str, Any]) -> Mapping[str, object]:
-    """Return what a client said about itself, with times in UTC."""
-    since = state.get("behind_since") or None
-    return {**state, "at": utc(round(state["at"] * 1000)), "behind_since": utc(since)} if state else {}
 
 
 def _sums(sizes: Sequence[LogSize]) -> tuple[int, int, int | None, int | None]:

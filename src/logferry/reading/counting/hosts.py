@@ -1,14 +1,18 @@
 """Which hosts have lines in a store, and how many: from what the store knows of its logs; no line is read. Pure."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from logferry.reading.stored import Log, LogSize
 
 
 @dataclass(slots=True)
 class Host:
-    """What is stored of a host. `last_received` is in milliseconds of Unix time; None if nobody knows."""
+    """What is stored of a host. `last_received` is in milliseconds of Unix time; None if nobody knows.
+
+    `client` is what its client last said about itself (client_states.py); empty if that is not known.
+    """
 
     name: str
     files: int = 0
@@ -17,13 +21,14 @@ class Host:
     bytes: int = 0
     first_received: int | None = None
     last_received: int | None = None
+    client: Mapping[str, Any] = field(default_factory=dict)
 
 
-def hosts_of(sizes: Iterable[tuple[Log, LogSize]]) -> list[Host]:
-    """Return the hosts by name."""
+def hosts_of(sizes: Iterable[tuple[Log, LogSize]], clients: Mapping[str, Mapping[str, Any]]) -> list[Host]:
+    """Return the hosts by name, each with what its client said."""
     hosts: dict[str, Host] = {}
     for log, size in sizes:
-        host = hosts.setdefault(log.host, Host(log.host))
+        host = hosts.setdefault(log.host, Host(log.host, client=clients.get(log.host, {})))
         host.files += 1
         host.segments += size.segments
         host.lines += size.lines
