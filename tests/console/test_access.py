@@ -120,7 +120,10 @@ class TestHosts:
 def test_a_page_of_another_site_gets_nothing(console: Console) -> None:
     for site in ("cross-site", "same-site"):
         assert console.refused("/hosts", {**bearer(TOKEN), "Sec-Fetch-Site": site})[0] == 403
-    assert console.get("/hosts", {**bearer(TOKEN), "Sec-Fetch-Site": "same-origin"})
+    for origin in ("http://evil.example", "null", f"http://{console.host}:1"):
+        assert console.refused("/hosts", {**bearer(TOKEN), "Origin": origin})[0] == 403
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": f"http://{console.host}:{console.port}"}
+    assert console.get("/hosts", {**bearer(TOKEN), **own})
 
 
 def test_every_answer_is_guarded(console: Console) -> None:

@@ -154,7 +154,7 @@ class Access:
             return problem(405, "method", "the console only reads: use GET", {"allow": "GET, HEAD"})
         if not is_api:
             return None
-        if headers.get(b"sec-fetch-site", (b"none",))[0] not in (b"same-origin", b"none"):
+        if _is_of_another_site(headers, hosts[0]):
             return problem(403, "origin", "another site's page asks: open the console by itself")
         return self._judge_token(scope, headers)
 
@@ -174,6 +174,13 @@ class Access:
         if self._wrong.note(address):
             return problem(429, "token", "too many wrong tokens: wait for a minute", {"retry-after": "60"})
         return problem(401, "token", "the token is wrong", {"www-authenticate": "Bearer"})
+
+
+def _is_of_another_site(headers: Mapping[bytes, Sequence[bytes]], host: bytes) -> bool:
+    """Whether a page of another site asks. Browsers say so in either header; old ones know only the second."""
+    sites, origins = headers.get(b"sec-fetch-site", ()), headers.get(b"origin", ())
+    own = (b"http://" + host, b"https://" + host)
+    return any(site not in (b"same-origin", b"none") for site in sites) or any(origin not in own for origin in origins)
 
 
 def _headers_of(scope: Scope) -> dict[bytes, list[bytes]]:
