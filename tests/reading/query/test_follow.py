@@ -4,6 +4,7 @@ import datetime
 import shutil
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +19,13 @@ from logferry.reading.query.follow import Follower
 from logferry.reading.query.search import search
 from logferry.reading.query.selection import Selection
 from logferry.server.storage.disk.disk_store import DiskStore
+from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.recovery.rebuild import rebuild
+from logferry.server.storage.log_names import LogName
 from tests.support.compressing import compress_all
 from tests.support.looking import clock, line, looking, store_lines, three_hosts
 from tests.support.running import DEADLINE_S, wait_until
-from tests.support.stores import MONDAY, opened, parts_of
+from tests.support.stores import MONDAY, Stored, delivery, opened, parts_of
 
 
 def messages(follower: Follower) -> list[str]:
@@ -31,6 +34,45 @@ def messages(follower: Follower) -> list[str]:
 
 def following(logs: DiskLogs, selection: Selection | None = None, **options: Any) -> Follower:
     return Follower(logs, selection or Selection(), **options)
+
+
+class LookingFiles(FileSystem):
+    """Looks whenever something is written to a segment: then its row is there, and its bytes are not committed."""
+
+    def __init__(self) -> None:
+        self.look: Callable[[], object] = lambda: None
+
+    def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
+        self.look()
+        return super().write(descriptor, pieces)
+
+
+@pytest.mark.parametrize("begins", ["before", "within"])
+def test_a_group_that_fills_several_segments_comes_once(tmp_path: Path, begins: str) -> None:
+    files, shown, ended = LookingFiles(), list[str](), list[DiskLogs]()
+    followers: list[Follower] = []
+
+    def look() -> None:
+        if not followers:
+            logs = DiskLogs(tmp_path)
+            ended.append(logs)
+            followers.append(following(logs))
+        shown.extend(messages(followers[0]))
+
+    with opened(tmp_path, segment_bytes=200, file_system=files) as store:
+        store_lines(store, "a", line("a0", clock(0)))
+        if begins == "before":
+            look()
+        files.look = look
+        stored = Stored()
+        for number in range(1, 80):
+            store.submit(delivery(line(f"a{number}", clock(number)), log=LogName("a", "")), stored)
+        wait_until(lambda: len(stored.deliveries) == 79, "the lines are stored")
+    files.look = lambda: None
+    shown += messages(followers[0])
+    before = [each.record.message for each in search(ended[0], Selection())]
+    ended[0].close()
+    assert sorted([*before, *shown]) == sorted(f"a{number}" for number in range(80))
 
 
 def test_lines_come_once_through_rolls_days_restarts_and_a_new_ledger(tmp_path: Path) -> None:

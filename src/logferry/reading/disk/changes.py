@@ -205,6 +205,8 @@ class DiskChanges:
 
     def _start_of(self, row: SegmentRow) -> int | None:
         """Return how far a segment was read; None if it was left behind."""
+        if known := self._growing.get(row.path):  # the next one may be there before its bytes are
+            return known.at
         name, head = _name_of(row), self._heads.get(_folder_of(row))
         if name is None or (head and name < head.name):
             return None

@@ -28,14 +28,16 @@ class Part(NamedTuple):
 
 
 class ListedLog:
-    """A log, where its lines are, and its newest segments as they were committed, by their paths."""
+    """A log, where its lines are, and its newest segments as they were committed; of those that grew then, by their
+    paths, how long they were: a group of lines may fill several, and they are there before their bytes."""
 
-    __slots__ = ("log", "newest", "parts")
+    __slots__ = ("growing", "log", "newest", "parts")
 
     def __init__(self, log: Log) -> None:
         self.log: Final = log
         self.parts: list[Part] = []
         self.newest: list[SegmentRow] = []
+        self.growing: Mapping[str, int] = {}
 
 
 class Listing(NamedTuple):
@@ -80,19 +82,23 @@ def listing_of(ledger: Ledger) -> Listing:
     for listed in found.values():
         for part in listed.parts:
             by_part[part.log, part.folder if part.log is None else ""].append(listed)
+    for row in growing:
+        for listed in by_part.get(place_of(row), ()):
+            listed.growing = {**listed.growing, row.path: row.bytes}
     ordered = sorted(found.values(), key=lambda listed: (listed.log.host, listed.log.path, listed.log.identity))
     return Listing({listed.log.key: listed for listed in ordered}, by_part, growing, last)
 
 
 def segments_of(ledger: Ledger, listed: ListedLog) -> list[SegmentRow]:
     """Return the segments of a log, oldest first, no longer than they were when the log was listed."""
-    newest = {row.path: row for row in listed.newest}
+    newest = {row.path: row.bytes for row in listed.newest}
+    limits = {**newest, **listed.growing}
     rows: list[SegmentRow] = []
     for part in listed.parts:
         for row in ledger.segments_of_folder(part.folder) if part.log is None else ledger.segments_of_log(part.log):
-            known = newest.get(row.path)
-            rows.append(row._replace(bytes=min(row.bytes, known.bytes)) if known else row)
-            if known:
+            limit = limits.get(row.path)
+            rows.append(row if limit is None else row._replace(bytes=min(row.bytes, limit)))
+            if row.path in newest:
                 break
     return rows
 
