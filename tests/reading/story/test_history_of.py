@@ -10,6 +10,7 @@ import pytest
 from logferry.cli.dispatch import main
 from logferry.reading.story.history import History, Kind
 from logferry.reading.story.history_of import history_at
+from logferry.server.storage.disk.integrity.damaged_folder import DamagedFolder
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.ledger.tables.starts import MOST_STARTS, StartRow
 from logferry.server.storage.records import DamageRow, ExtentRow, LossRow, SourceRow, WindowRow
@@ -126,6 +127,22 @@ def test_changed_and_missing_bytes_are_found(data_dir: Path, capsys: pytest.Capt
     assert "Nothing that was acked" not in out
     path.write_bytes(data[: len(b"".join(_FIRST[:3]))])
     assert any("lacks bytes" in problem for problem in history(data_dir, at=1_705_276_806_000).checked.problems)
+
+
+def test_repairs_are_known_by_what_is_kept_of_the_damage(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half, whole = len(b"".join(_FIRST[:2])), len(b"".join(_FIRST))
+    damaged = DamagedFolder(data_dir, durable=False, clock=lambda: 1_705_309_200.0)
+    kept = damaged.save(SEGMENT, half, whole, b"what was there")
+    damaged.save(SEGMENT, whole, whole + 9, b"of the other source")
+    for other in ("2024-01-15-1.ndjson.surplus-1", "2024-01-15-10.ndjson.0-999.1705309200", "x"):
+        (kept.parent / other).touch()
+    (happening,) = (each for each in history(data_dir, "order 4").happenings if each.kind is Kind.REPAIRED)
+    assert (happening.start, happening.end, happening.lines, happening.last) == (100, 200, 2, 1_705_309_200_000)
+    assert Kind.REPAIRED not in kinds(history(data_dir, "order 1"))
+    assert main(["explain", "--data-dir", str(data_dir), "--host", "web-1", "--file", "app.log", "order 4"]) == 0
+    printed = capsys.readouterr().out
+    assert f"its client stored them anew; what was on the disk before is kept as {kept.name}" in printed
+    assert "Nothing that was acked is missing." in printed
 
 
 def test_the_command_prints_the_story(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

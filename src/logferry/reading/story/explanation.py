@@ -102,6 +102,11 @@ def _happening(happening: Happening, clock: Clock) -> str:
             return f"retention has deleted {lines}; they were stored until then"
         case Kind.DAMAGED:
             return f"the stored lines of bytes {place} of the file are damaged, and not repaired yet"
+        case Kind.REPAIRED:
+            where = f"what was on the disk before is kept as {reason} in `damaged`"
+            return (
+                f"the stored lines of bytes {place} of the file were damaged, and its client stored them anew; {where}"
+            )
         case Kind.UNACCOUNTED:
             return f"{size} of the file ({place}) are neither stored nor recorded as lost"
         case Kind.NEW_SOURCE:

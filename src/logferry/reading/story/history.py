@@ -38,6 +38,7 @@ class Kind(Enum):
     WINDOW = "window"  # bytes may have been written that nobody saw
     DELETED = "deleted"  # by retention
     DAMAGED = "damaged"
+    REPAIRED = "repaired"  # other bytes were there, and a client has stored the right ones anew
     UNACCOUNTED = "unaccounted"  # neither stored nor lost, as far as the ledger says
     NEW_SOURCE = "new source"  # the file began anew
     STARTED = "started"  # the server

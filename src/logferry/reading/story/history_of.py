@@ -16,6 +16,7 @@ from logferry.reading.query.search import search
 from logferry.reading.query.selection import Selection
 from logferry.reading.stored import Log, Span
 from logferry.reading.story.history import Checked, Happening, History, Kind, StoredLine
+from logferry.server.storage.disk.integrity.damaged_folder import Repaired, repairs_of
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.ledger.queries.history import SourceFacts, StoredExtent
 
@@ -53,7 +54,8 @@ def history_at(data_dir: Path, stored: DiskLogs, log: Log, *, text: str = "", at
             teller = _Historian(ledger, stored, sources)
             found, first, last = (teller.stored_line(each) for each in (line, before, after))
             ranges = list(_ranges(sources, found, first, last))
-            happenings = sorted(_happenings(ledger, ranges, first, last), key=lambda each: (each.last or 0, each.start))
+            found_out = [*_happenings(ledger, ranges, first, last), *_repairs(data_dir, ledger, ranges)]
+            happenings = sorted(found_out, key=lambda each: (each.last or 0, each.start))
             checked = teller.check(ranges)
     finally:
         door.close()
@@ -170,6 +172,23 @@ def _gaps(covered: Sequence[tuple[int, int]], extents: Sequence[StoredExtent]) -
             yield Happening(Kind.UNACCOUNTED, None, None, at, start)
         if start >= first:
             at = max(at, end)
+
+
+def _repairs(data_dir: Path, ledger: Ledger, ranges: Sequence[Range]) -> Iterator[Happening]:
+    """Yield the repairs of what is stored of ranges, as far as the bytes that were there before are kept."""
+    known: dict[str, list[Repaired]] = {}
+    for source, start, end in ranges:
+        for extent, segment in ((each.extent, each.segment) for each in _extents(ledger, source, start, end)):
+            if segment.path not in known:
+                known[segment.path] = repairs_of(data_dir, segment.path)
+            for repaired in known[segment.path]:
+                if repaired.position < extent.position + extent.bytes and repaired.end > extent.position:
+                    at = repaired.at * 1000
+                    yield Happening(Kind.REPAIRED, at, at, extent.start, extent.end, extent.lines, repaired.kept)
+
+
+def _extents(ledger: Ledger, source: SourceFacts, start: int, end: int) -> Sequence[StoredExtent]:
+    return ledger.extents_between(source.id, start, end, limit=_MOST_ROWS)
 
 
 def _starts(ledger: Ledger, before: StoredLine | None, after: StoredLine | None) -> Iterator[Happening]:

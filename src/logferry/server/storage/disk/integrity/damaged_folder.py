@@ -32,6 +32,18 @@ _MESSAGES_PER_SECOND: Final = 10
 _is_own: Final = re.compile(r".+\.ndjson\.(?:[0-9]{1,19}-[0-9]{1,19}|gz|zst)\.[0-9]{1,19}(?:-[0-9]{1,9})?").fullmatch
 
 
+_is_repair: Final = re.compile(r"\.([0-9]{1,19})-([0-9]{1,19})\.([0-9]{1,12})(?:-[0-9]{1,9})?", re.ASCII).fullmatch
+
+
+class Repaired(NamedTuple):
+    """Bytes of a segment that were stored anew: what was there before is kept in a file. `at` is Unix time."""
+
+    position: int
+    end: int
+    at: int
+    kept: str  # the name of that file
+
+
 class _Kept(NamedTuple):
     written_at: float
     size: int
@@ -127,6 +139,18 @@ class DamagedFolder:
 
     def _count(self) -> None:
         self.bytes, self.files = sum(kept.size for kept in self._kept), len(self._kept)
+
+
+def repairs_of(data_dir: Path, segment: str) -> list[Repaired]:
+    """Return the repairs of a segment that are known by what is kept of them, the oldest first. Raises OSError."""
+    path = data_dir / DAMAGED_FOLDER / segment
+    try:
+        names = [name for name in os.listdir(path.parent) if name.startswith(f"{path.name}.")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    matches = ((name, _is_repair(name, len(path.name))) for name in names)
+    found = [Repaired(int(each[1]), int(each[2]), int(each[3]), name) for name, each in matches if each]
+    return sorted(found, key=lambda repaired: (repaired.at, repaired.position))
 
 
 def kept_in(data_dir: Path) -> tuple[int, int]:
