@@ -6,6 +6,7 @@ Takes what is committed from the ledger, in short transactions, and reads the fi
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -122,8 +123,7 @@ class DiskLogs:
             pieces = pieces_of(row, stretches, span, self.looked)
             for piece in reversed(pieces) if backward else pieces:
                 read = self._reader.backward if backward else self._reader.forward
-                for position, data in read(piece, chunk_bytes, may_match):
-                    yield Chunk(log, row.path, position, data, _marks_of(piece, position, position + len(data)))
+                yield from map(partial(_chunk_of, log, piece), read(piece, chunk_bytes, may_match))
 
     def pieces(self, log: Log, span: Span = EVER) -> Iterator[Piece]:
         """Yield where the lines of a log are, oldest first, without reading them: for `bytes_of`."""
@@ -235,6 +235,12 @@ class DiskLogs:
             return day_of(row.path).last
         last = day_of(row.path).last  # a file is also changed by compression and repairs
         return changed if last is None else min(changed, last)
+
+
+def _chunk_of(log: Log, piece: Piece, lines: tuple[int, bytes]) -> Chunk:
+    """Return what was read as a chunk. Holds nothing of it, as a loop would while it waits."""
+    position, data = lines
+    return Chunk(log, piece.row.path, position, data, _marks_of(piece, position, position + len(data)))
 
 
 def _marks_of(piece: Piece, start: int, end: int) -> Sequence[tuple[int, Received]]:

@@ -152,12 +152,13 @@ class SegmentReader:
                 self._note(piece.row, "its bytes are not those that were stored")
                 return
             self._count(piece.row, newline + 1)
-            yield position, data[: newline + 1] if may_match is None or may_match(data, newline + 1) else b""
+            lines = [data[: newline + 1] if may_match is None or may_match(data, newline + 1) else b""]
+            del data  # hundreds of logs may wait here
+            yield position, lines.pop()
             position += newline + 1
             if is_all and position < piece.end:
                 self._note(piece.row, "its bytes are not those that were stored")
                 return
-            del data
             size = 0
 
     def backward(
@@ -183,9 +184,10 @@ class SegmentReader:
                 size *= 2
                 continue
             self._count(piece.row, len(data) - first)
-            yield start + first, data[first:] if may_match is None or may_match(data, len(data)) else b""
+            lines = [data[first:] if may_match is None or may_match(data, len(data)) else b""]
+            del data  # as above
+            yield start + first, lines.pop()
             end = start + first
-            del data
             size = 0
 
     def bytes_at(self, row: SegmentRow, position: int, size: int) -> bytes:
