@@ -104,9 +104,7 @@ class Console:
                         has_begun = True
                     elif kind == b"left_out":
                         if last:
-                            wait(
-                                _RETRY_S
-                            )  # a console that leaves out everything is not asked a thousand times a second
+                            wait(_RETRY_S)  # or a console that leaves out everything is asked all the time
                             break  # all of it is stored: it comes from behind the last line
                         self.trouble = f"the console left out {value.get('lines')!r} lines: they came too fast"
                     last = number or last
