@@ -1,5 +1,6 @@
 """A cluster of three NATS servers that are killed and frozen while a client ships; judged by what the streams hold."""
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from logferry.server.storage.nats.connection import connect
 from logferry.server.storage.store import StoreState
 from tests.integration.test_gateways import gateway, verdict_on
 from tests.support.nats_servers import NatsCluster, NatsNode
-from tests.support.nats_stores import NatsPlace, run
+from tests.support.nats_stores import LEFT_SOCKETS, NatsPlace, run
 from tests.support.running import RunningServer, wait_until
 from tests.support.shipping import Shipping, append, assert_conserved, once, shipping
 
@@ -65,6 +66,27 @@ def test_every_line_is_stored_once_whatever_happens_to_the_nodes(tmp_path: Path,
         write_and_wait(lambda: each(everything, NatsNode.kill), nats_cluster.start, waits=True)
         assert verdict_on(log, running, tmp_path).is_proven
     assert_conserved(range(written), place.lines())
+
+
+@pytest.mark.filterwarnings(LEFT_SOCKETS)
+def test_a_gateway_leaves_a_node_that_stands_still(tmp_path: Path, nats_cluster: NatsCluster) -> None:
+    place = NatsPlace(nats_cluster, replicas=3, shards=1, request_timeout_s=0.5, first_retry_s=0.05)
+    log = append(tmp_path / "app.log", range(100))
+    settings = once(tmp_path, mode="continuous", poll_interval=0.02, ack_timeout=20.0, batch_size=20)
+    with gateway(tmp_path, place) as running, shipping(log, running.port, **settings) as client:
+        client.wait_for_acks(100)
+        connected = place.faults.wires[-1].connected_port
+        frozen = next(node for node in nats_cluster.nodes if node.port == connected)
+        frozen.freeze()
+        try:
+            append(log, range(100, 200))
+            all_acked(client, 200)
+            assert place.faults.wires[-1].connected_port != connected
+        finally:
+            frozen.thaw()
+            nats_cluster.start()
+    assert_conserved(range(200), place.lines())
+    gc.collect()
 
 
 def each(nodes: Sequence[NatsNode], do: Callable[[NatsNode], None]) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from logferry.server.storage.nats.chain import Chains
-from logferry.server.storage.nats.connection import connect
+from logferry.server.storage.nats.connection import NatsWire, connect
 from logferry.server.storage.nats.names import Names, source_of
 from logferry.server.storage.nats.nats_store import NatsStore
 from logferry.server.storage.nats.reading import messages_of
@@ -18,6 +18,9 @@ from tests.support.nats_servers import NatsCluster
 
 Result = TypeVar("Result")
 
+# The library leaves the socket of a connection that it has given up to the garbage collector; collect it in the test.
+LEFT_SOCKETS: Final = "ignore:Exception ignored in. <:pytest.PytestUnraisableExceptionWarning"
+
 
 class FaultyWire:
     """A wire that raises `error` instead of publishing, if set, and shows stored messages with a byte changed."""
@@ -25,6 +28,13 @@ class FaultyWire:
     def __init__(self, wire: Wire, faults: "Faults") -> None:
         self._wire = wire
         self._faults = faults
+
+    @property
+    def connected_port(self) -> int:
+        """The port of the server that is connected."""
+        assert isinstance(self._wire, NatsWire)
+        url = self._wire._client.connected_url
+        return int(url.port or 0) if url else 0
 
     @property
     def max_payload(self) -> int:
@@ -78,6 +88,7 @@ class Faults:
     """What goes wrong between the stores of a test and NATS; nothing does until a test sets it."""
 
     def __init__(self) -> None:
+        self.wires: list[FaultyWire] = []
         self.error: Exception | None = None
         self.lost_acks: list[Exception] = []
         self.max_payload = 0
@@ -94,7 +105,8 @@ class Faults:
 
     async def connect(self, settings: NatsSettings) -> Wire:
         """Connect as a store does."""
-        return FaultyWire(await connect(settings), self)
+        self.wires.append(FaultyWire(await connect(settings), self))
+        return self.wires[-1]
 
     def damaged(self, message: Message) -> Message:
         """Return a message as a damaged disk would have it."""

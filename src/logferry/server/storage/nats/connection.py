@@ -31,7 +31,11 @@ MISSING: Final = "a store on NATS needs nats-py, which is not installed: pip ins
 # What the library holds back while the connection is down.
 _PENDING_BYTES: Final = 64 * 1024 * 1024
 _RECONNECT_S: Final = 0.25
+
+# For all servers together, twice: with a certificate that is refused, the library tries for ever.
+_CONNECT_S: Final = 10.0
 _PING_S: Final = 10
+_SILENT_S: Final = 1
 
 # One request for a range returns at most this much, so that two of them fit into what the library buffers.
 _RANGE_MESSAGES: Final = 256
@@ -46,6 +50,7 @@ class NatsWire:
     def __init__(self, client: "Client", timeout_s: float) -> None:
         self._client = client
         self._timeout_s = timeout_s
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def max_payload(self) -> int:
@@ -132,8 +137,21 @@ class NatsWire:
         return _stored(answer.get("message"))
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> "Msg":
-        with _mapped_errors():
-            return await self._client.request(subject, payload, timeout=self._timeout_s, headers=headers)
+        try:
+            with _mapped_errors():
+                return await self._client.request(subject, payload, timeout=self._timeout_s, headers=headers)
+        except NoAnswer:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.get_running_loop().create_task(self._leave_if_silent())
+            raise
+
+    async def _leave_if_silent(self) -> None:
+        """Connect to another server if this one answers no ping: the library would wait for half a minute."""
+        try:
+            await self._client.flush(_SILENT_S)
+        except Exception:  # whatever it is, this server is of no use
+            logger.warning("the NATS server that is connected does not answer; trying another one")
+            await self._client.force_reconnect()
 
 
 async def connect(settings: NatsSettings) -> NatsWire:
@@ -144,7 +162,10 @@ async def connect(settings: NatsSettings) -> NatsWire:
         raise StoreError(MISSING) from None
     failures = RepeatLimit(logger)
 
+    errors: list[Exception] = []
+
     async def on_error(error: Exception) -> None:
+        errors[:] = [error]
         failures.log(logging.WARNING, type(error).__name__, "the connection to NATS: %s", _told(error))
 
     async def on_lost() -> None:
@@ -157,7 +178,7 @@ async def connect(settings: NatsSettings) -> NatsWire:
 
     client = Client()
     try:
-        await client.connect(
+        connecting = client.connect(
             list(settings.urls),
             name="logferry",
             error_cb=on_error,
@@ -171,10 +192,14 @@ async def connect(settings: NatsSettings) -> NatsWire:
             tls=_tls(settings),
             user_credentials=str(settings.creds) if settings.creds else None,
         )
+        await asyncio.wait_for(connecting, _CONNECT_S)
     except ImportError:
         raise StoreError("--nats-creds needs the module nkeys, which is not installed: pip install nkeys") from None
     except Exception as error:  # the library's own errors have no root but Exception
-        raise StoreError(f"cannot connect to NATS at {shown(settings.urls)}: {_told(error)}") from None
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.close(), 1)
+        cause = errors[0] if errors and isinstance(error, TimeoutError) else error
+        raise StoreError(f"cannot connect to NATS at {shown(settings.urls)}: {_told(cause)}") from None
     client.options["max_reconnect_attempts"] = -1
     return NatsWire(client, settings.request_timeout_s)
 

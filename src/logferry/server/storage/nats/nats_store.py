@@ -35,7 +35,7 @@ from logferry.server.storage.nats.settings import NatsSettings
 from logferry.server.storage.nats.sources import Sources
 from logferry.server.storage.nats.stalls import Stalls
 from logferry.server.storage.nats.streams import open_streams
-from logferry.server.storage.nats.wire import Wire
+from logferry.server.storage.nats.wire import NoAnswer, Wire
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import Compression
 from logferry.server.storage.store import (
@@ -60,6 +60,9 @@ Result = TypeVar("Result")
 # A question reads at most a page; a store that is out of reach answers none.
 _QUESTION_S: Final = 60.0
 _OPEN_S: Final = 120.0
+
+# How long a question waits for NATS; a client waits somewhat longer for its answer.
+_PATIENCE_S: Final = 20.0
 
 # How long what is on its way may take to end once the store closes.
 _LAST_WAIT_S: Final = 2.0
@@ -154,34 +157,34 @@ class NatsStore:
         """Do nothing: nothing is held back while others are stored."""
 
     def sources_of(self, question: SourcesOf, owner: Owner | None = None) -> SourcesPage:
-        return self._ask(self._now_open.index.sources_of(question, owner))
+        return self._answer(lambda: self._now_open.index.sources_of(question, owner))
 
     def positions(self, sources: Sequence[str]) -> list[Position]:
-        heads = self._ask(self._heads(sources))
+        heads = self._answer(lambda: self._heads(sources))
         rows = [head.row for head in heads if head]
         return [Position(row.id, row.committed, row.lines, row.crc32, False) for row in rows]
 
     def report(self, source: str, after: int) -> ReportPage:
-        return self._ask(self._now_open.reports.report(source, after))
+        return self._answer(lambda: self._now_open.reports.report(source, after))
 
     def losses(self, question: LossesQuestion) -> LossPage:
-        return self._ask(self._now_open.reports.losses(question))
+        return self._answer(lambda: self._now_open.reports.losses(question))
 
     def owners_of(self, sources: Sequence[str]) -> dict[str, str]:
-        heads = self._ask(self._heads(sources))
+        heads = self._answer(lambda: self._heads(sources))
         return {head.row.id: head.row.owner for head in heads if head}
 
     def content(self, request: Content) -> StoredContent:
-        return self._ask(self._now_open.reports.content(request))
+        return self._answer(lambda: self._now_open.reports.content(request))
 
     def damaged(self, source: str, after: int) -> DamagePage:
-        return self._ask(self._now_open.reports.damaged(source, after))
+        return self._answer(lambda: self._now_open.reports.damaged(source, after))
 
     def damaged_sources(self, owner: str) -> Sequence[str]:
         return self._opened.damage.of_owner(owner) if self._opened else ()
 
     def repair(self, request: Repair) -> RepairOutcome:
-        return self._ask(self._now_open.reports.repair(request))
+        return self._answer(lambda: self._now_open.reports.repair(request))
 
     def health(self) -> StoreHealth:
         state, reason, since = self._state.now
@@ -232,6 +235,20 @@ class NatsStore:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+
+    def _answer(self, question: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Answer a question, as soon as NATS does, which may elect a leader just now. Raises StoreError."""
+        return self._ask(self._patiently(question))
+
+    async def _patiently(self, question: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        deadline = self._loop.time() + _PATIENCE_S
+        while True:
+            try:
+                return await question()
+            except NoAnswer:
+                if self._loop.time() > deadline:
+                    raise
+            await asyncio.sleep(self._settings.first_retry_s)
 
     def _ask(self, question: Coroutine[Any, Any, Result], timeout_s: float = _QUESTION_S) -> Result:
         """Run a question in the loop; return its answer. Raises StoreError."""
