@@ -1,8 +1,9 @@
 """Measures how fast stored lines are looked at, against programs that read the same warm files.
 
-    python3 benchmarks/reading.py [--lines 2000000] [--rounds 3] [--folder /var/tmp] [--json FILE]
+    python3 benchmarks/reading.py [--lines 2000000] [--logs 10000] [--rounds 3] [--folder /var/tmp] [--json FILE]
 
-A client ships a day of lines of four hosts to a server, once with plain segments and once with compressed ones. Then
+A client ships a day of lines of four hosts to a server, once with plain segments and once with compressed ones, and
+then many small files to another one. Then
 whole processes are compared, from their start to their end. Results are checked. Prints the targets; the exit code is 1
 if a result is wrong, never because something is slow.
 """
@@ -37,6 +38,7 @@ from benchmarks.targets import Target  # noqa: E402
 HOSTS: Final = 4
 _DAY: Final = "2026-01-15"
 _DAY_S: Final = 86_400
+_SMALL_LINES: Final = 20
 _HOUR: Final = ("2026-01-15T14:00:00", "2026-01-15T15:00:00")
 _NOT_THERE: Final = "no line has this text"
 
@@ -49,6 +51,7 @@ _MIN_HOUR_RATIO: Final = 10.0
 _MAX_DUCKDB_RATIO: Final = 1.0
 _MAX_COMPRESSED_RATIO: Final = 2.0
 _MAX_FIRST_MS: Final = 200.0
+_MAX_OF_MANY_S: Final = 1.0
 _MAX_MB: Final = 100.0
 _MAX_STORED_RATIO: Final = 0.2
 
@@ -154,6 +157,23 @@ def store(day: Day, folder: Path, *flags: str) -> Path:
     return folder / "data"
 
 
+def store_many(folder: Path, logs: int) -> Path:
+    """Ship small files, which end at any time of a day, to a new store; return its data folder."""
+    chance = random.Random(15)
+    files = folder / "files"
+    files.mkdir(parents=True)
+    for number in range(logs):
+        end = chance.randrange(_SMALL_LINES, _DAY_S)
+        seconds = range(end - _SMALL_LINES, end)
+        clocks = (f"{each // 3600:02d}:{each // 60 % 60:02d}:{each % 60:02d}" for each in seconds)
+        lines = [f"{_DAY} {clock} {chance.choice(_LEVELS)} order {number} paid\n" for clock in clocks]
+        (files / f"{number:05d}.log").write_text("".join(lines), encoding="ascii")
+    with server(folder) as port:
+        words = ("ship", "--log-file", str(files / "*.log"), "--host", "web", "--state-dir", str(folder / "state"))
+        run(logferry(*words, "--server-host", "127.0.0.1", "--server-port", str(port)), folder)
+    return folder / "data"
+
+
 def _wait_for_compression(data: Path) -> None:
     """Wait until only the open segment of each host is plain. Raises BenchmarkError."""
     end = time.monotonic() + _LIMIT_S
@@ -215,7 +235,7 @@ class Comparison:
         self.rows: list[tuple[str, str, str]] = []
         self.skipped: list[str] = []
 
-    def targets(self, plain: Path, compressed: Path | None) -> Iterator[Target]:
+    def targets(self, plain: Path, compressed: Path | None, many: Path | None) -> Iterator[Target]:
         """Yield each target when it is measured. Raises BenchmarkError."""
         segments = [str(path) for path in sorted((plain / "segments").rglob("*.ndjson"))]
         yield self._text(plain, segments)
@@ -230,6 +250,8 @@ class Comparison:
             yield at_most(
                 "stats: over compressed segments", packed.seconds / stats.seconds, _MAX_COMPRESSED_RATIO, "x plain"
             )
+        if many:
+            yield self._of_many(many)
         peak = max(self.peaks, key=self.peaks.__getitem__)
         yield at_most(f"peak memory (most: {peak})", self.peaks[peak] / _MB, _MAX_MB, "MB")
 
@@ -281,6 +303,15 @@ class Comparison:
         check(taken.output.count("\n") == 100, "not a hundred lines")
         return at_most("logs: the last 100 lines", taken.seconds * 1000, _MAX_FIRST_MS, "ms")
 
+    def _of_many(self, data: Path) -> Target:
+        words = ("--data-dir", str(data))
+        self._ours("many logs: hosts", "hosts", *words)
+        late = self._ours("many logs: since the last hour", "logs", *words, "--since", f"{_DAY}T23:00:00")
+        check(late.output.count("\n") > 0, "no line of the last hour")
+        taken = self._ours("many logs: the last 100 lines", "logs", *words, "-n", "100", "--output", "raw")
+        check(taken.output.count("\n") == 100, "not a hundred lines of many logs")
+        return at_most("logs: the last 100 lines of many logs", taken.seconds, _MAX_OF_MANY_S, "s")
+
     def _compressed_size(self, data: Path) -> Target:
         files = [path for path in (data / "segments").rglob("*.ndjson.*") if path.suffix in (".gz", ".zst")]
         check(bool(files), "no segment is compressed")
@@ -329,9 +360,10 @@ def main() -> int:
         else:
             comparison.skipped.append("this server does not compress segments")
         shutil.rmtree(folder / "web-1")
+        many = store_many(folder / "many", options.logs) if options.logs else None
         found: list[Target] = []
         try:
-            for target in comparison.targets(plain, compressed):
+            for target in comparison.targets(plain, compressed, many):
                 say(f"{target.name}: {target.measured}")
                 found.append(target)
         except BenchmarkError as error:
@@ -354,6 +386,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how fast stored lines are looked at.")
     parser.add_argument("--lines", type=int, default=2_000_000, help="lines of the day [2000000]")
+    parser.add_argument("--logs", type=int, default=10_000, help="small files of another store; 0: none [10000]")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each process; the fastest counts [3]")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where the stores are made [/var/tmp]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the targets to this file")
