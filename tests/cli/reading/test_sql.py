@@ -74,6 +74,12 @@ def test_only_the_hosts_that_a_query_names_are_read(data_dir: Path) -> None:
         assert stored.looked.unreadable == 0
 
 
+def test_json_has_every_column_and_is_json(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sql(data_dir, "select 1 as x, 'nan'::double as x, 2 as x_1, -'inf'::double as y", "--output", "json") == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed, parse_constant=pytest.fail) == {"x": 1, "x_1": "nan", "x_1_1": 2, "y": "-inf"}
+
+
 def test_a_segment_that_cannot_be_read_is_in_the_exit_code(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (data_dir / "segments" / "b").rglob("*.ndjson"):
         path.unlink()

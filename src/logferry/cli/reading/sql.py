@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,10 +111,27 @@ def _write_csv(columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
 
 
 def _write_json(columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
+    names = _distinct(columns)
     for row in rows:
-        line = json.dumps(dict(zip(columns, row, strict=True)), default=str)
+        line = json.dumps(dict(zip(names, map(_with_json, row), strict=True)), default=str)
         sys.stdout.write(line.replace("\x7f", "\\u007f") + "\n")
     sys.stdout.flush()
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return names of columns, each once: an object would keep only one column of a name."""
+    found: list[str] = []
+    for name in names:
+        number, own = 1, name
+        while own in found:
+            own, number = f"{name}_{number}", number + 1
+        found.append(own)
+    return found
+
+
+def _with_json(value: Any) -> Any:
+    """Return a value that JSON has: not a number, and the infinite ones, are texts."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _safe(value: Any) -> Any:
