@@ -353,3 +353,24 @@ class TestSampleLogs:
     )
     def test_it_shows_lines_of_every_kind(self, kind: str) -> None:
         assert re.search(kind, read("sample_logs.txt"))
+
+
+class TestUnits:
+    @pytest.mark.parametrize("name", ["logferry-serve", "logferry-ship"])
+    def test_a_unit_exposes_little(self, name: str) -> None:
+        analyze = shutil.which("systemd-analyze")
+        if analyze is None:
+            pytest.skip("systemd-analyze is not installed")
+        words = [analyze, "security", "--offline=true", "--threshold=25", str(ROOT / f"deploy/systemd/{name}.service")]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout[-300:] + done.stderr
+
+    @pytest.mark.parametrize("name", ["serve", "ship"])
+    def test_a_unit_starts_a_command_with_options_that_exist(self, name: str) -> None:
+        (words,) = re.findall(
+            r"^ExecStart=/usr/bin/logferry (.*)$", read(f"deploy/systemd/logferry-{name}.service"), re.M
+        )
+        command, *rest = words.split()
+        flags = {option.flag for option in (SERVE_OPTIONS if command == "serve" else SHIP_OPTIONS)}
+        assert command == name
+        assert {word for word in rest if word.startswith("--")} <= flags

@@ -27,7 +27,7 @@ from logferry.client.readers.base import Reader
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.known_losses import KnownLosses
 from logferry.client.status.acknowledged import read as read_acknowledged
-from logferry.client.status.connection_state import ConnectionTracker
+from logferry.client.status.connection_state import WAITING, ConnectionTracker
 from logferry.client.status.writer import StatusWriter
 from logferry.client.tls_reload import watching_tls
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
@@ -36,6 +36,7 @@ from logferry.progress import Progress
 from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.report_line import Reporter, shortcomings
+from logferry.telemetry.service_manager import supervised
 
 if TYPE_CHECKING:
     from logferry.client.proof.self_heal import SelfHealer
@@ -114,7 +115,14 @@ def ship(
                 serving = _serving_numbers(settings, opened.reader, metrics, connection, heartbeat)
                 tls_watch = watching_tls(servers.present, metrics)
                 watched = watching(opened.progress) if opened.progress else nullcontext()
-                with serving, tls_watch as load_tls, _delivering(reloading, opened.reconfigure, load_tls), watched:
+                reporting = supervised(heartbeat.verdict, partial(_describe, connection, metrics))
+                with (
+                    serving,
+                    tls_watch as load_tls,
+                    _delivering(reloading, opened.reconfigure, load_tls),
+                    watched,
+                    reporting,
+                ):
                     outcome = _ship(
                         *(servers, settings, opened, checkpoints, known_losses, metrics, stop, connection, heartbeat)
                     )
@@ -125,6 +133,14 @@ def ship(
     finally:
         known_losses.close()
         checkpoints.close()
+
+
+def _describe(connection: ConnectionTracker, metrics: Metrics) -> str:
+    """Return how the client is, in one line, for its supervisor."""
+    state, lag = connection.state, metrics.lag
+    error = f": {state.error}" if state.state == WAITING and state.error else ""
+    files = f"{lag.files} files, " if lag.files else ""
+    return f"{state.state} ({state.server}){error}; {files}{metrics.answered_lines()} lines answered"
 
 
 def _servers(

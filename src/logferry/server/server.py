@@ -47,7 +47,8 @@ from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_server import HttpServer
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.server_table import SERVER
-from logferry.telemetry.status_source import Snapshot, StatusSource
+from logferry.telemetry.service_manager import supervised
+from logferry.telemetry.status_source import Snapshot, StatusSource, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -209,6 +210,16 @@ class Server:
             on_surplus=self._roster.note_surplus,
         )
 
+    def turns(self) -> Verdict:
+        """Return whether the event loop turns. Any thread may ask."""
+        return self._heartbeat.verdict()
+
+    def describe(self) -> str:
+        """Return how the server is, in one line. Any thread may ask."""
+        stats = self._status.stats()
+        reason = self._status.snapshot().verdict.reason
+        return reason or f"{stats.connections} clients connected, {stats.lines_stored} lines stored"
+
     def reconfigure(self, settings: ServeSettings) -> None:
         """Apply settings that differ in what reload.py lists as changeable. What clients were promised stays."""
         self._settings = settings
@@ -275,9 +286,8 @@ class Server:
         for timer in self._timers.values():
             timer.cancel()
         self._repeat("sweep", min(_SWEEP_S, self._patience.shortest_s / _SWEEPS_PER_LIMIT), self._roster.sweep)
-        if self._http:
-            self._heartbeat.beat()
-            self._repeat("heartbeat", _BEAT_S, self._heartbeat.beat)
+        self._heartbeat.beat()
+        self._repeat("heartbeat", _BEAT_S, self._heartbeat.beat)
         self._repeat("states", WRITE_S, self._write_states)
         if self._clients_file:
             self._repeat("clients", LOOK_S, self._look_at_clients)
@@ -411,8 +421,9 @@ async def serve(
     await server.start()
     reloading = asyncio.ensure_future(reloads.run(server.reconfigure, server.load_files)) if reloads else None
     try:
-        on_ready(server.bound)
-        await _first_of(stop_requested, has_failed)
+        with supervised(server.turns, server.describe):
+            on_ready(server.bound)
+            await _first_of(stop_requested, has_failed)
     finally:
         if reloading:
             reloading.cancel()
