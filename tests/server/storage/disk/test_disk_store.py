@@ -499,6 +499,18 @@ def test_without_inodes_only_what_needs_a_new_name_waits(tmp_path: Path, has_fol
     assert sorted(stored_lines(tmp_path)) == sorted([*LINES[:6], *LINES[50:55]])
 
 
+def test_a_log_beside_another_one_needs_few_new_names(tmp_path: Path) -> None:
+    """So that thousands of new files in one folder do not take more groups than before."""
+    stored = Stored()
+    logs = [LogName("web", f"/var/log/a/b/c/{number}.log") for number in range(2)]
+    with opened(tmp_path) as store:
+        opened_segments = parts_of(store).segments.opened
+        assert [opened_segments.new_names(log) for log in logs] == [8, 8]
+        store.submit(delivery(LINES[0], log=logs[0]), stored)
+        wait_until(lambda: stored.lines == LINES[:1], "the first one is stored")
+        assert [opened_segments.new_names(log) for log in logs] == [0, 2]
+
+
 def test_a_log_for_which_there_are_too_few_names_takes_none_of_them(tmp_path: Path) -> None:
     """Its path may have twenty folders: half of them would take the room that another log needs."""
     deep, shallow = LogName("evil", "/x" * 20), LogName("web", "/app.log")

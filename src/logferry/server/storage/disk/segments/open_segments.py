@@ -28,7 +28,7 @@ from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.segments.held_back import NamesRefusedError
 from logferry.server.storage.disk.segments.log_folders import LogFolders
 from logferry.server.storage.disk.segments.pending_appends import PendingAppends
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import LogName, most_folders
 from logferry.server.storage.records import SegmentRow
 from logferry.telemetry.log_limits import RateLimit
 
@@ -41,6 +41,9 @@ _MESSAGES_PER_SECOND: Final = 10
 
 # More are not noted for retention, which then finds them later: nobody takes the changes while there is no limit.
 _MAX_CHANGES: Final = 10_000
+
+# Of folders in which logs were made lately: another log there needs a folder and a file, however deep it is.
+_MAX_PLACES: Final = 1024
 
 # Why one log gets no segment: the disk has no room for a name, or something that is not a folder has a folder's name.
 _OF_A_NAME: Final = (*GONE, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EBADMSG)
@@ -99,6 +102,7 @@ class OpenSegments:
         self._on_begin = on_begin
         self._folders = LogFolders(ledger)
         self._open: OrderedDict[LogName, OpenSegment] = OrderedDict()
+        self._places: dict[tuple[str, ...], None] = {}  # where logs were made lately
         self._damage_log = new_damage_log()
         self.unsynced_folders: set[Path] = set()
         self.segments_begun = 0  # since the start
@@ -106,9 +110,11 @@ class OpenSegments:
         self._closed: deque[int] = deque(maxlen=_MAX_CHANGES)
         self.recovered_bytes = 0  # moved aside, of segments that were longer than the ledger records
 
-    def is_open(self, log: LogName) -> bool:
-        """Whether the file of a log's segment is open."""
-        return log in self._open
+    def new_names(self, log: LogName) -> int:
+        """Return how many names of folders and files a log may need at most to be appended to, 0 if it is open."""
+        if log in self._open:
+            return 0
+        return 2 if _place_of(log) in self._places else most_folders(log) + 1
 
     def take_changes(self) -> tuple[list[int], list[int]]:
         """Return the segments that were begun, and those that were closed, since the last call.
@@ -148,6 +154,7 @@ class OpenSegments:
                 raise
             refused[log] = error
             # Those that were made would take the room that another log needs, which may be enough for that one.
+            self._places.pop(_place_of(log), None)
             self.forget_folders(remove_emptied(self._root, self._folders.of(log).folder))
 
     def writable(self, log: LogName) -> OpenSegment:
@@ -213,6 +220,7 @@ class OpenSegments:
     def _open_last(self, log: LogName) -> OpenSegment:
         place = self._folders.of(log)
         self._make_folders(place.folder)
+        self._note_place(log)
         place = self._folders.record(place)
         rows = [self._pending.rows.get(row.id, row) for row in self._ledger.open_segments_of(place.id)]
         rows = [row for row in rows if row.state == "open"]
@@ -224,6 +232,11 @@ class OpenSegments:
             self._close_row(row)
         last = self._ledger.last_segment_of(place.id)
         return self._begin(log, place.folder, place.id, segment_name(os.path.basename(last.path)) if last else None)
+
+    def _note_place(self, log: LogName) -> None:
+        if len(self._places) >= _MAX_PLACES:
+            del self._places[next(iter(self._places))]
+        self._places[_place_of(log)] = None
 
     def _restore_length(self, row: SegmentRow) -> Restored:
         journals = JournalFiles(self._root)
@@ -297,6 +310,11 @@ class OpenSegments:
             self.sync_file(segment.path, segment.descriptor)
             del self._pending.unsynced[segment.path]
         os.close(self._open.pop(log).descriptor)
+
+
+def _place_of(log: LogName) -> tuple[str, ...]:
+    """Return what logs in the same folder of a host have in common: they share all folders but their own."""
+    return log.identity, log.host, log.path.rpartition("/")[0]
 
 
 def _is_as_it_was(segment: OpenSegment) -> bool:

@@ -24,7 +24,7 @@ from logferry.server.storage.disk.segments.deferred_sync import DeferredSync
 from logferry.server.storage.disk.segments.held_back import log_of
 from logferry.server.storage.disk.segments.segments import Payload, Segments
 from logferry.server.storage.disk.writing.time_index import TimeIndex
-from logferry.server.storage.log_names import MAX_NAMES, LogName, log_of_source, most_folders
+from logferry.server.storage.log_names import MAX_NAMES, LogName, log_of_source
 from logferry.server.storage.records import Placement
 from logferry.server.storage.store import StoreCounters
 
@@ -146,17 +146,15 @@ class GroupCommit:
         As far as that is known before it is judged: a source that is new may have any path.
         """
         request = delivery.source_request
+        opened = self._segments.opened
         if request is None:
-            return self._new_names_of(delivery.log)
+            return opened.new_names(delivery.log)
         rows, owner = self._sources.rows, request.owner
         source = request.message.source if isinstance(request.message, BatchRequest) else ""
         row = rows.get(source) or rows.get(owner.recorded_id(source))
         if row is None:
             return _MOST_NAMES
-        return self._new_names_of(log_of_source(row.host, row.path, identity=owner.folder))
-
-    def _new_names_of(self, log: LogName) -> int:
-        return 0 if self._segments.opened.is_open(log) else min(most_folders(log) + 1, _MOST_NAMES)
+        return opened.new_names(log_of_source(row.host, row.path, identity=owner.folder))
 
     def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> Sequence[Placement]:
         by_log: dict[LogName, list[int]] = {}

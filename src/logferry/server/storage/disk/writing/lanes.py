@@ -35,7 +35,7 @@ _MOST_ALONE: Final[Mapping[Work, int]] = {Work.APPEND: MAX_GROUP, Work.RECORD: M
 # New names of one group, of folders and of files: a log may need twenty-three folders, and a disk makes about ten
 # thousand in a second.
 _MOST_NAMES: Final = 256
-_MOST_NAMES_ALONE: Final = 1024
+_MOST_NAMES_ALONE: Final = 512
 
 # This many need no order: whatever they are, they are one group.
 _ANY: Final = _MOST[Work.OPEN_FILE]
