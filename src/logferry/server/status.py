@@ -144,7 +144,7 @@ def describe(stats: ServerStats) -> str:
         *phrases(SERVER_COUNTERS, stats, "report"),
         *([f"{failed} TLS handshakes failed"] if (failed := sum(stats.handshakes_failed.values())) else []),
         *([f"{stats.damaged_extents} extents are damaged (see `logferry fsck`)"] if stats.damaged_extents else []),
-        *(["the disk refuses writes"] if stats.disk_is_failing else []),
+        *(["the store refuses writes"] if stats.disk_is_failing else []),
     ]
     return ", ".join(parts)
 

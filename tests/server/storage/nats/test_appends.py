@@ -8,7 +8,7 @@ import pytest
 
 from logferry.protocol.messages.answers import BatchRefused, Position
 from logferry.protocol.messages.reports import RecordedLoss
-from logferry.protocol.messages.requests import Skip
+from logferry.protocol.messages.requests import Open, Skip
 from logferry.server.storage.nats.nats_store import NatsStore
 from logferry.server.storage.nats.sources import link_of
 from logferry.server.storage.nats.wire import NoAnswer, Refused
@@ -185,6 +185,26 @@ def test_a_source_that_waits_keeps_no_other_sender_waiting(place: NatsPlace) -> 
         assert waiting not in one.stored.deliveries
         place.faults.errors_of = {}
         assert one.outcome(waiting) == position(LINES[0])
+
+
+def test_a_stream_that_is_stalled_is_tried_by_a_few_and_goes_on_with_all(place: NatsPlace) -> None:
+    with opened(place) as store:
+        sources = [source for source in map(str, range(100)) if place.names.shard(source) == 0]
+        client = StoreClient(store)
+        for source in sources:
+            client.submit(Open(source, "/var/log/app.log", 0))
+        wait_until(lambda: len(client.stored.deliveries) == len(sources), "all are open")
+        place.faults.error = NoAnswer("no quorum")
+        for source in sources:
+            client.submit(batch(LINES[0], start=0, source=source))
+        wait_until(lambda: store.health().state is StoreState.STALLED, "the stream is stalled")
+        stalls = store._now_open.appends._stalls
+        stream = place.names.streams[0]
+        wait_until(lambda: len(stalls._waiting.get(stream, ())) >= len(sources) - 4, "most wait")
+        place.faults.error = None
+        wait_until(lambda: len(client.stored.deliveries) == 2 * len(sources), "all are stored")
+        assert store.health().state is StoreState.STORING
+    assert len(place.lines()) == len(sources)
 
 
 def test_identities_have_sources_of_their_own_even_with_the_same_id(place: NatsPlace) -> None:

@@ -159,11 +159,12 @@ class Appends:
 
     async def _store(self, run: _Run) -> None:
         """Store a run, with as many attempts as needed."""
-        stream = self._names.stream(_recorded_id(run.requests[0]))
+        source = _recorded_id(run.requests[0])
+        stream, subject = self._names.stream(source), self._names.lines(source)
         retry_s = self._first_retry_s
         while True:
             try:
-                repeats = await self._attempt_in_turn(run)
+                repeats = await self._attempt_in_turn(run, stream)
                 break
             except NatsError as error:
                 self._forget(run)
@@ -171,10 +172,12 @@ class Appends:
                     await asyncio.sleep(random.uniform(0, _SOON_S) if run.tried else 0)
                     continue
                 run.is_unsure = run.is_unsure or isinstance(error, NoAnswer)
-                self._stalls.begin(stream, str(error), self._waiting_lines())
+                where = stream if isinstance(error, NoAnswer | Refused) else subject
+                self._stalls.begin(where, str(error), self._waiting_lines())
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, LAST_RETRY_S)
         self._stalls.end(stream)
+        self._stalls.end(subject)
         self._done(run.deliveries, repeats)
 
     def _forget(self, run: _Run) -> None:
@@ -186,13 +189,17 @@ class Appends:
                 self._table.loss_counts.losses.pop(source, None)
                 self._table.loss_counts.windows.pop(source, None)
 
-    async def _attempt_in_turn(self, run: _Run) -> int:
+    async def _attempt_in_turn(self, run: _Run, stream: str) -> int:
         size = sum(delivery.size for delivery in run.deliveries)
-        await self._in_flight.enter(run.deliveries[0].sender, size)
+        await self._stalls.enter(stream)
         try:
-            return await self._attempt(run)
+            await self._in_flight.enter(run.deliveries[0].sender, size)
+            try:
+                return await self._attempt(run)
+            finally:
+                self._in_flight.leave(size)
         finally:
-            self._in_flight.leave(size)
+            self._stalls.leave(stream)
 
     async def _attempt(self, run: _Run) -> int:
         """Judge a run and append what it adds; return how many repeats it has. Raises NatsError."""

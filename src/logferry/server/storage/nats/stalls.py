@@ -1,41 +1,72 @@
-"""Whether the store stores: which streams take nothing now, since when, and why.
+"""Whether the store stores: what takes nothing now, since when, and why; and how it is tried again meanwhile.
 
-The store is STALLED while at least one stream is. Owns the log messages about that. Used in the store's loop alone.
+What stalls is a stream, or the subject of one source. The store is STALLED while anything is. While a stream is, only a
+few requests try it, so that those for other streams have room. Owns the log messages about stalls. Used in the store's
+loop alone.
 """
 
+import asyncio
 import logging
 import time
+from collections import deque
+from typing import Final
 
 from logferry.server.storage.store import StoreState
 from logferry.server.storage.store_state import StateTracker
 
 logger = logging.getLogger(__name__)
 
+# How many requests try a stream that is stalled at a time.
+_MAX_TRIES: Final = 4
+
 
 class Stalls:
-    """The streams that take nothing."""
+    """The streams and subjects that take nothing."""
 
     def __init__(self, state: StateTracker) -> None:
         self._state = state
         self._since: dict[str, float] = {}
+        self._tries: dict[str, int] = {}
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    def begin(self, stream: str, reason: str, lines: int) -> None:
-        """Note that a stream takes nothing, for a reason; `lines` wait in memory."""
-        text = f"{stream}: {reason}"
-        if stream in self._since:
+    def begin(self, what: str, reason: str, lines: int) -> None:
+        """Note that a stream or subject takes nothing, for a reason; `lines` wait in memory."""
+        text = f"{what}: {reason}"
+        if what in self._since:
             if self._state.explain(text):
                 logger.error("still cannot store in %s", text)
             return
-        self._since[stream] = time.monotonic()
+        self._since[what] = time.monotonic()
         if not self._state.change(StoreState.STALLED, text):
             self._state.explain(text)
         logger.error("cannot store in %s: holding back acks and trying again; %d lines wait in memory", text, lines)
 
-    def end(self, stream: str) -> None:
-        """Note that a stream takes messages."""
-        since = self._since.pop(stream, None)
+    def end(self, what: str) -> None:
+        """Note that a stream or subject takes messages."""
+        since = self._since.pop(what, None)
         if since is None:
             return
-        logger.info("storing in %s again, after %.1f s", stream, time.monotonic() - since)
+        logger.info("storing in %s again, after %.1f s", what, time.monotonic() - since)
+        for turn in self._waiting.pop(what, ()):
+            if not turn.done():
+                turn.set_result(None)
         if not self._since:
             self._state.change(StoreState.STORING)
+
+    async def enter(self, stream: str) -> None:
+        """Wait until a request may be made of a stream; `leave` must follow."""
+        while stream in self._since and self._tries.get(stream, 0) >= _MAX_TRIES:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(stream, deque()).append(turn)
+            await turn
+        self._tries[stream] = self._tries.get(stream, 0) + 1
+
+    def leave(self, stream: str) -> None:
+        """Note that a request has ended, well or not."""
+        self._tries[stream] -= 1
+        waiting = self._waiting.get(stream)
+        while waiting and self._tries[stream] < _MAX_TRIES:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
