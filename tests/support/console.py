@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -20,6 +21,8 @@ from logferry.console.levels import CLASS_OF, LEVEL_CLASSES
 from logferry.console.queries.queries import Limits, Queries
 from logferry.console.running import ConsoleServer
 from logferry.console.source import (
+    Counted,
+    CountedRow,
     Counts,
     FileCheck,
     FileInfo,
@@ -169,6 +172,12 @@ class MemorySource:
             gaps=gaps,
             verdict=self.verdict,
         )
+
+    def statistics(self, query: Query, *, by: str, with_patterns: bool, stop: Stop) -> Iterator[Counted]:
+        """See Source: by host alone."""
+        found = list(self.search(query, from_place="", is_backward=False, stop=stop))
+        counts = sorted(Counter(line.host for line in found).items())
+        yield Counted([CountedRow(host, count, [], [], {}) for host, count in counts], len(found), 0, 0, 1, 0, "")
 
     def check(self, host: str, path: str, *, stop: Stop) -> Iterator[FileCheck]:
         """See Source."""

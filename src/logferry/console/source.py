@@ -185,6 +185,30 @@ class FileProof:
 
 
 @dataclass(frozen=True, slots=True)
+class CountedRow:
+    """How many lines have something in common. The key is a time in milliseconds, a text, or a host and a path."""
+
+    key: int | str | tuple[str, str]
+    count: int
+    hosts: Sequence[tuple[str, int]]
+    patterns: Sequence[tuple[str, int]]
+    levels: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """All rows, and what was looked at for them; a count may be too low by `missed`."""
+
+    rows: Sequence[CountedRow]
+    lines: int
+    missed: int
+    bytes: int
+    logs: int
+    unreadable: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class FileCheck:
     """What a check of a file has found so far: of `of_bytes`, `bytes` were compared with the checksums in the ledger.
 
@@ -300,6 +324,9 @@ class Source(Protocol):
 
     def proof(self) -> Proof:
         """Return what is known of the completeness of every file."""
+
+    def statistics(self, query: Query, *, by: str, with_patterns: bool, stop: Stop) -> Iterator[Counted]:
+        """Yield how many lines match, by minute, hour, level, host, file or message-pattern: one value, at the end."""
 
     def check(self, host: str, path: str, *, stop: Stop) -> Iterator[FileCheck]:
         """Read all that is stored of a file, and compare it with the ledger; yield how far that is, again and again.

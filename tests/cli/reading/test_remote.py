@@ -170,7 +170,7 @@ def test_what_a_console_refuses_is_a_sentence(
         assert "--" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["stats"], ["explain", "--host", "h", "--file", "f"], ["sql", "select 1"]])
+@pytest.mark.parametrize("words", [["explain", "--host", "h", "--file", "f"], ["sql", "select 1"]])
 def test_a_command_that_cannot_ask_a_console_does_not_take_its_url(
     capfd: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
@@ -283,3 +283,29 @@ def test_a_console_with_tls_is_asked_with_its_authority(tmp_path: Path, capfd: p
         for words in (("--tls-ca", str(tmp_path / "no")), ("--tls-key", str(files.key))):
             assert main(["hosts", "--url", console.url, *words]) == 2
             assert "--tls-" in capfd.readouterr().err
+
+
+def test_counts_of_a_console_are_shown_as_those_of_its_data_folder(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logferry.console.stored.isolated._SILENT_S", DEADLINE_S)
+    with three_hosts(tmp_path), running_console(StoredSource(tmp_path)) as console:
+        for words in (
+            ("--json",),
+            ("--by", "file"),
+            ("--by", "message-pattern", "--text", "m1", "--json"),
+            ("a", "--by", "level", "--level", "error"),
+        ):
+            assert main(["stats", *words, "--data-dir", str(tmp_path)]) == 0
+            local = capfd.readouterr()
+            assert main(["stats", *words, "--url", console.url]) == 0
+            assert capfd.readouterr() == local
+            assert local.out
+        assert main(["stats", "x", "--url", console.url]) == 1
+        assert "there are a, b, c" in capfd.readouterr().err
+    with (
+        three_hosts(tmp_path / "other"),
+        running_console(StoredSource(tmp_path / "other"), limits=Limits(seconds=0.0)) as console,
+    ):
+        assert main(["stats", "--url", console.url]) == 1
+        assert "ended the count by its limits (time)" in capfd.readouterr().err

@@ -20,10 +20,11 @@ from urllib.parse import urlencode, urlsplit
 from logferry.errors import ConfigError, LogferryError, cause_of
 from logferry.printable import printable, quoted
 from logferry.reading.counting.hosts import Host
+from logferry.reading.counting.statistics import By, Row, Statistics
 from logferry.reading.query.found import FoundLine
 from logferry.reading.query.records import Record
 from logferry.reading.query.selection import Selection
-from logferry.reading.stored import Log, Place, Received, place_at
+from logferry.reading.stored import Log, Looked, Place, Received, place_at
 
 _PAGE_LINES: Final = 250  # a console may allow no more than some hundred
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -86,8 +87,28 @@ class Console:
 
     def hosts(self) -> list[Host]:
         """Return the hosts that the console knows, by name."""
-        found = self._answer("/hosts", {}).get("hosts")
-        return [_host(each) for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        return [_host(each) for each in _objects(self._answer("/hosts", {}).get("hosts"))]
+
+    def logs(self) -> list[Log]:
+        """Return the logs that the console knows."""
+        found = self._answer("/files", {}).get("files")
+        names = [(_text(each, "host"), _text(each, "file")) for each in _objects(found)]
+        return [Log(f"{host}\0{path}", host, path) for host, path in names]
+
+    def statistics(self, by: By, *, with_patterns: bool) -> tuple[Statistics, Looked]:
+        """Return how many lines match, and what the console has looked at. `problem` says what ended it early."""
+        more = {**self._question, "by": by.value, "patterns": "yes" if with_patterns else "no"}
+        found = self._answer("/stats", more)
+        if found.get("complete") is not True:
+            ended_by = printable(str(found.get("ended_by")))
+            raise LogferryError(f"the console ended the count by its limits ({ended_by}): choose a shorter time")
+        rows = [row for each in _objects(found.get("rows")) if (row := _row(each, by)) is not None]
+        looked = Looked()
+        looked.bytes, looked.logs, looked.unreadable = (
+            _number(found, name) for name in ("bytes", "logs", "unreadable")
+        )
+        looked.problem = _text(found, "problem")
+        return Statistics(by, rows, _number(found, "lines"), _number(found, "missed")), looked
 
     def follow(self, wait: Callable[[float], object] = time.sleep) -> Iterator[FoundLine | None]:
         """Yield lines as they are stored; None once the console has begun, and again while nothing comes.
@@ -252,6 +273,30 @@ def _line(found: Any) -> FoundLine:
     line.is_context = found.get("context") is True
     line.know(Record(level, message, timestamp if isinstance(timestamp, str) else "", fields))
     return line
+
+
+def _objects(found: Any) -> list[dict[str, Any]]:
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _row(found: Mapping[str, Any], by: By) -> Row | None:
+    """Return a row of counts; None for one that is not what was asked for."""
+    key = found.get("key")
+    if by is By.FILE:
+        is_pair = isinstance(key, list) and len(key) == 2 and all(isinstance(each, str) for each in key)
+        key = (key[0], key[1]) if isinstance(key, list) and is_pair else None
+    elif type(key) is not (int if by.is_time else str):
+        key = None
+    if key is None:
+        return None
+    levels = found.get("levels")
+    names = {name: _number(levels, name) for name in levels} if isinstance(levels, dict) else {}
+    return Row(key, _number(found, "count"), _pairs(found.get("hosts")), _pairs(found.get("patterns")), names)
+
+
+def _pairs(found: Any) -> list[tuple[str, int]]:
+    pairs = [each for each in found if isinstance(each, list) and len(each) == 2] if isinstance(found, list) else []
+    return [(text, number) for text, number in pairs if isinstance(text, str) and type(number) is int]
 
 
 def _host(found: Mapping[str, Any]) -> Host:

@@ -2,9 +2,9 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
 from logferry.cli.output import print_notice, print_result, shown, size_text
@@ -22,6 +22,8 @@ from logferry.cli.reading.stats_report import Screen, statistics_as_json, statis
 from logferry.errors import ConfigError, LogferryError
 from logferry.reading.counting.statistics import By, Statistics, statistics_of
 from logferry.reading.disk.logs import DiskLogs
+from logferry.reading.query.selection import Selection
+from logferry.reading.stored import Looked
 
 _EPILOG: Final = """examples:
   logferry stats --by minute --level error --since 30m
@@ -45,7 +47,7 @@ def parser() -> RaisingParser:
     made = RaisingParser("stats", "Count stored lines.", _EPILOG, usage="%(prog)s [options] [HOST ...]")
     made.add_argument("hosts", nargs="*", metavar="HOST", help="the same as --host")
     made.add_argument("--by", metavar="WHAT", help=f"count by {_WORDS} (default: minute)")
-    add_store(made)
+    add_store(made, or_console=True)
     add_selection(made)
     add_contents(made)
     add = made.add_argument_group("how").add_argument
@@ -59,21 +61,34 @@ def run(words: Sequence[str]) -> int:
     given = vars(parser().parse_args(list(words)))
     by = _by(given.get("by", By.MINUTE.value))
     selection = selection_of(given)
+    count = _counted_by_console if given.get("url") else _counted
+    statistics, looked = count(given, selection, by)
+    most = given.get("rows")
+    if given.get("json"):
+        print_result(statistics_as_json(statistics, most=most or None))
+    else:
+        _print_rows(statistics, most)
+        print_notice(_looked_at(looked, statistics.lines))
+    return EXIT_INCOMPLETE if looked.unreadable else EXIT_OK
+
+
+def _counted(given: Mapping[str, Any], selection: Selection, by: By) -> tuple[Statistics, Looked]:
     with closing(DiskLogs(data_dir_of(given))) as stored:
         if sentence := unmatched(selection, stored.logs()):
             raise LogferryError(sentence)
-        statistics = statistics_of(stored, selection, by, with_patterns=selection.looks_inside)
-        most = given.get("rows")
-        if given.get("json"):
-            print_result(statistics_as_json(statistics, most=most or None))
-        else:
-            _print_rows(statistics, most)
-            print_notice(_looked_at(stored, statistics.lines))
-        return EXIT_INCOMPLETE if stored.looked.unreadable else EXIT_OK
+        return statistics_of(stored, selection, by, with_patterns=selection.looks_inside), stored.looked
 
 
-def _looked_at(stored: DiskLogs, lines: int) -> str:
-    looked = stored.looked
+def _counted_by_console(given: Mapping[str, Any], selection: Selection, by: By) -> tuple[Statistics, Looked]:
+    from logferry.cli.reading.remote import Console  # late: only this needs HTTP
+
+    console = Console(given, selection)
+    if sentence := unmatched(selection, console.logs()):
+        raise LogferryError(sentence)
+    return console.statistics(by, with_patterns=selection.looks_inside)
+
+
+def _looked_at(looked: Looked, lines: int) -> str:
     parts = [f"{lines:,} lines counted", f"looked at {size_text(looked.bytes)} of {looked.logs:,} logs"]
     if looked.unreadable:
         parts.append(f"{looked.unreadable} segments could not be read: {shown(looked.problem)}")

@@ -22,6 +22,7 @@ from logferry.console.levels import LEVEL_CLASSES
 from logferry.console.queries.feed import Feed
 from logferry.console.queries.queries import Queries
 from logferry.console.source import FileCheck, Followed, Line, Query, Source, Stop, Stopped, UnknownPlace
+from logferry.reading.counting.statistics import By
 from logferry.reading.query.records import utc
 
 PREFIX: Final = "/api/v1"
@@ -100,6 +101,21 @@ class Api:
     def proof(self, parameters: Parameters) -> Work:
         """Return the proof of all files."""
         return lambda feed, _stop: feed.put(item("result", of_value(self.source.proof())))
+
+    def statistics(self, parameters: Parameters) -> Work:
+        """Return how many lines match, by what they have in common."""
+        query = parameters.query(self.clock())
+        by = parameters.choice("by", By.MINUTE.value, *(each.value for each in By))
+        with_patterns = parameters.choice("patterns", "no", "yes", "no") == "yes"
+
+        def work(feed: Feed, stop: Stop) -> None:
+            try:
+                for found in self.source.statistics(query, by=by, with_patterns=with_patterns, stop=stop):
+                    feed.put(item("result", {"by": by, **of_value(found), "complete": True, "ended_by": ""}))
+            except Stopped as stopped:
+                feed.put(item("result", {"by": by, "complete": False, "ended_by": stopped.reason}))
+
+        return work
 
     def check(self, parameters: Parameters) -> Work:
         """Compare all that is stored of one file with the ledger."""
@@ -306,6 +322,16 @@ _PLACE: Final = {"place": "the place of a line, as answers name it"}
 ROUTES: Final = (
     Route("/status", "The numbers of the page's header", {}, Api.status),
     Route("/hosts", "All hosts, with what their clients last said", {}, Api.hosts),
+    Route(
+        "/stats",
+        "How many lines match, by what they have in common",
+        {
+            **_SEARCH,
+            "by": f"what: {', '.join(each.value for each in By)}",
+            "patterns": "yes: with the most frequent patterns of their messages",
+        },
+        Api.statistics,
+    ),
     Route("/files", "All files of all hosts", {}, Api.files),
     Route(
         "/logs",

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from logferry.console.source import Counts, Followed, Line, Query, Stop, UnknownPlace
+from logferry.console.source import Counted, CountedRow, Counts, Followed, Line, Query, Stop, UnknownPlace
 from logferry.console.stored.bookmarks import bookmark_of, text_of
 from logferry.console.stored.counting import LineCounts
 from logferry.console.stored.wanted import selection_of
 from logferry.reading import stored
+from logferry.reading.counting.statistics import By, statistics_of
 from logferry.reading.disk.logs import DiskLogs
 from logferry.reading.query.follow import POLL_S, Follower
 from logferry.reading.query.found import FoundLine
@@ -38,6 +39,17 @@ def count_lines(
         counting = LineCounts(logs, selection_of(query), since, bucket_ms, buckets)
         for rows in counting.run(_counting(stop, logs)):
             yield Counts(rows)
+
+
+def count_by(data_dir: Path, query: Query, stop: Stop, *, by: str, with_patterns: bool) -> Iterator[Counted]:
+    """See `Source.statistics`."""
+    with closing(DiskLogs(data_dir)) as logs:
+        selection, counting = selection_of(query), _counting(stop, logs)
+        found = statistics_of(logs, selection, By(by), with_patterns=with_patterns, stop=counting)
+        rows = [CountedRow(row.key, row.count, row.hosts, row.patterns, row.levels) for row in found.rows]
+        looked = logs.looked
+        numbers = (found.lines, found.missed, looked.bytes, looked.logs, looked.unreadable)
+        yield Counted(rows, *numbers, problem=looked.problem)
 
 
 def follow_lines(data_dir: Path, query: Query, stop: Stop, *, after: str) -> Iterator[Followed]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from logferry.console.source import (
+    Counted,
     Counts,
     FileCheck,
     FileInfo,
@@ -29,7 +30,7 @@ from logferry.console.source import (
 from logferry.console.stored.checking import check_file
 from logferry.console.stored.isolated import isolated
 from logferry.console.stored.proving import proof_of
-from logferry.console.stored.searches import as_line, count_lines, follow_lines, known_places, search_lines
+from logferry.console.stored.searches import as_line, count_by, count_lines, follow_lines, known_places, search_lines
 from logferry.console.stored.usage import storage_of
 from logferry.console.stored.wanted import selection_of
 from logferry.reading.counting.client_states import client_states, state_in_utc
@@ -138,6 +139,10 @@ class StoredSource:
 
     def proof(self) -> Proof:
         return self._proof.get()
+
+    def statistics(self, query: Query, *, by: str, with_patterns: bool, stop: Stop) -> Iterator[Counted]:
+        more = {"by": by, "with_patterns": with_patterns}
+        return isolated(count_by, (self._data_dir, query), more, stop)
 
     def check(self, host: str, path: str, *, stop: Stop) -> Iterator[FileCheck]:
         return isolated(check_file, (self._data_dir, host, path), {}, stop)

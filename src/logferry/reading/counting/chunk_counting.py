@@ -40,7 +40,8 @@ class ChunkCounting:
         """`parts` need not have the minute: without it, all lines are in the minute that begins at 0."""
         self._span = selection.span
         self._levels = selection.levels
-        self._matcher = Matcher(selection) if selection.texts or selection.regex else None
+        is_searched = selection.texts or selection.regex or selection.words or selection.unwanted_levels
+        self._matcher = Matcher(selection) if is_searched else None
         self._parts = parts
         self._needs_times = bool(parts & Part.MINUTE) or selection.span != EVER
         self._parts_and_times = parts | Part.MINUTE if self._needs_times else parts
