@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ pytest.importorskip("starlette", reason="the extra logferry[console] is not inst
 
 from logferry.cli.dispatch import main
 from logferry.cli.reading.remote import Console as RemoteConsole
+from logferry.cli.reading.remote import _question
+from logferry.console.api.words import parse
 from logferry.console.encryption import tls_of
 from logferry.console.queries.queries import Limits
 from logferry.console.source import Followed, Query, Stop, UnknownPlace
@@ -124,6 +127,14 @@ def test_no_answer_of_a_console_ends_with_a_traceback_or_goes_on_for_ever(
     printed = capfd.readouterr().err
     assert why in printed
     assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["a\\/b", "/", "a\nb", "x\\", '[a/b] "c"', "-v /x/"])
+def test_texts_and_patterns_mean_the_same_here_and_there(text: str) -> None:
+    for selection in (Selection(texts=(text,)), Selection.of_words(regex=re.escape(text))):
+        (word,) = parse(_question(selection)["q"]).words
+        assert word.is_regex
+        assert re.fullmatch(word.text, text)
 
 
 def test_a_token_follows_no_redirect(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

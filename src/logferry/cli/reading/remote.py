@@ -215,9 +215,8 @@ def _https(given: Mapping[str, Any]) -> Iterator[urllib.request.HTTPSHandler]:
 
 def _question(selection: Selection) -> dict[str, str]:
     """Return the parameters for a selection. Patterns and texts become words of the console's search."""
-    texts = [re.escape(text).replace("/", "\\/") for text in selection.texts]
-    if selection.regex:
-        texts.append(re.sub(r"(?<!\\)/", r"\\/", selection.regex.pattern))
+    patterns = [re.escape(text) for text in selection.texts] + ([selection.regex.pattern] if selection.regex else [])
+    texts = [_between_slashes(pattern) for pattern in patterns]
     if selection.inverted and len(texts) > 1:
         raise ConfigError(["-v with --url takes one --text or --grep"])
     minus = "-" if selection.inverted else ""
@@ -234,6 +233,11 @@ def _question(selection: Selection) -> dict[str, str]:
 
 def _why(error: Exception) -> str:
     return printable(str(error) or type(error).__name__, max_chars=200)
+
+
+def _between_slashes(pattern: str) -> str:
+    """Return a pattern as it is written between slashes, where one in it has a backslash, and no line ends."""
+    return re.sub(r"\\?\n|(\\.)|/", lambda match: match[1] or ("\\n" if match[0].endswith("\n") else "\\/"), pattern)
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:
