@@ -186,7 +186,7 @@ def test_a_command_that_cannot_ask_a_console_does_not_take_its_url(
     capfd: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     assert main([*words, "--url", "http://127.0.0.1:1"]) == 2
-    assert "--url" in capfd.readouterr().err
+    assert "--url: a console does not answer with" in capfd.readouterr().err
 
 
 def test_following_a_console_shows_each_line_once(source: MemorySource, where: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
 from logferry.cli.output import print_result, shown
 from logferry.cli.parsing import RaisingParser
-from logferry.cli.reading.options import add_store, data_dir_of, unmatched
+from logferry.cli.reading.options import add_store, data_dir_of, refuse_console, unmatched, without_console
 from logferry.cli.reading.stats_report import local_time
 from logferry.errors import ConfigError, LogferryError
 from logferry.reading.disk.logs import DiskLogs
@@ -41,12 +41,13 @@ def parser() -> RaisingParser:
     made.add_argument("--file", metavar="FILE", help="its file: the name, or with a slash the whole path")
     made.add_argument("--at", metavar="TIME", help="when it was written: 09:19, 1h, 2026-01-15T08:00, @1768464000")
     add_store(made)
+    refuse_console(made)
     return made
 
 
 def run(words: Sequence[str]) -> int:
     """Print the story; return the exit code. Raises ConfigError, LogferryError and OSError."""
-    given = vars(parser().parse_args(list(words)))
+    given = without_console(vars(parser().parse_args(list(words))), "explanations")
     text, at = given.get("text") or "", _at(given.get("at"))
     if not text and at is None:
         raise ConfigError(["TEXT or --at is missing: what to explain"])

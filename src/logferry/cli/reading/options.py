@@ -46,6 +46,20 @@ def add_store(parser: RaisingParser, *, or_console: bool = False) -> None:
     )
 
 
+def refuse_console(parser: RaisingParser) -> None:
+    """Know the flag that other commands have for a console, so that `without_console` can say why it is refused."""
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+
+
+def without_console(given: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    """Return what is given. Raises ConfigError if that is a console, which does not answer with `what`."""
+    if given.get("url"):
+        raise ConfigError(
+            [f"--url: a console does not answer with {what}: run this beside the data folder (--data-dir)"]
+        )
+    return given
+
+
 def add_selection(parser: RaisingParser) -> None:
     """Add the flags that say which lines."""
     group = parser.add_argument_group("which lines")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
 from logferry.cli.output import print_notice, print_result, shown, shown_text, table
 from logferry.cli.parsing import RaisingParser
-from logferry.cli.reading.options import add_store, data_dir_of
+from logferry.cli.reading.options import add_store, data_dir_of, refuse_console, without_console
 from logferry.config.units import size
 from logferry.errors import ConfigError
 from logferry.reading.disk.logs import DiskLogs
@@ -51,12 +51,13 @@ def parser() -> RaisingParser:
     add("--memory", metavar="SIZE", help="use at most this much memory; default 512M")
     add("--external-access", action="store_true", help="let the query use other files, and the network")
     add_store(made)
+    refuse_console(made)
     return made
 
 
 def run(words: Sequence[str]) -> int:
     """Answer the query; return the exit code. Raises ConfigError, LogferryError and OSError."""
-    given = vars(parser().parse_args(list(words)))
+    given = without_console(vars(parser().parse_args(list(words))), "SQL")
     output, memory, text = _checked(given)
     reaches = bool(given.get("external_access"))
     with (
