@@ -280,11 +280,15 @@ class OpenSegments:
     def _make_folders(self, folder: str) -> None:
         """Create the folders of a log. Sync their names even if they exist: a crash may have come before the sync."""
         folders = folders_down_to(self._root, folder)
-        try:
-            self._make_folder(folders[-1])
-        except FileNotFoundError:
-            for path in folders:
+        missing: list[Path] = []
+        for path in reversed(folders):  # from the last one up: usually few are missing
+            try:
                 self._make_folder(path)
+                break
+            except FileNotFoundError:
+                missing.append(path)
+        for path in reversed(missing):
+            self._make_folder(path)
         if self._durable:
             self.unsynced_folders |= {self._root.parent, *folders[:-1]}
 
