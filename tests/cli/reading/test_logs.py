@@ -254,6 +254,14 @@ def test_what_cannot_be_read_is_said_also_to_a_pipe(capfd: pytest.CaptureFixture
     assert "logferry logs: some segments could not be read, such as a/" in printed.err
 
 
+def test_lines_that_cannot_be_written_are_no_success(store: Path) -> None:
+    command = [sys.executable, "main.py", "logs", "--data-dir", str(store)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "logferry logs: cannot write the lines: No space left on device\n"
+
+
 def test_names_on_the_disk_are_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         store_lines(store, "köln-日本", line("m0"))

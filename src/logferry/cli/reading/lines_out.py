@@ -3,15 +3,20 @@
 Owns the buffer and the pager. Lines wait for at most a moment; a follower flushes after each look.
 """
 
+import errno
 import os
 import time
 from contextlib import suppress
 from typing import Any, Final
 
 from logferry.cli.streams import write_all
+from logferry.errors import LogferryError, cause_of
 
 _BUFFER_BYTES: Final = 64 * 1024
 _WAIT_S: Final = 0.1
+
+# The reader has ended, or the terminal is gone. Anything else, such as a full disk, is a failure.
+_NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EIO})
 
 # What journalctl gives to less: quit if one screen suffices, colours, chopped lines, no clearing, quit on Ctrl-C.
 _LESS: Final = "FRSXMK"
@@ -22,7 +27,7 @@ class NobodyReads(Exception):
 
 
 class LinesOut:
-    """Writes lines to standard output, or to a pager. Raises NobodyReads."""
+    """Writes lines to standard output, or to a pager. Raises NobodyReads, and LogferryError if it cannot."""
 
     def __init__(self, *, pages: bool = False) -> None:
         self._pager: Any = _started_pager() if pages else None
@@ -53,7 +58,9 @@ class LinesOut:
         try:
             write_all(self._descriptor, data)
         except OSError as error:
-            raise NobodyReads from error
+            if error.errno in _NOBODY_READS:
+                raise NobodyReads from error
+            raise LogferryError(f"cannot write the lines: {cause_of(error)}") from error
 
     def end(self) -> None:
         """Write what waits, and wait until the pager has ended."""
