@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 sys.path[:0] = [str(ROOT / "src")]
 
-from logferry.client.net.wakeup import StopSignal  # noqa: E402
+from logferry.client.net.waiting.wakeup import StopSignal  # noqa: E402
 from logferry.client.run import ship  # noqa: E402  (the path comes first)
 from logferry.config import ShipSettings, load  # noqa: E402
 from logferry.speedups import collect_less_garbage, keep_freed_memory  # noqa: E402

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from logferry.client.net.wakeup import Wakeup
+from logferry.client.net.waiting.wakeup import Wakeup
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from logferry import tls_files
-from logferry.client.net.endpoint import Endpoint
+from logferry.client.net.connecting.endpoint import Endpoint
 from logferry.client.tls_reload import watching_tls
 from logferry.telemetry.metrics import Metrics
 from tests.support.certificates import DAY, NOW, files_of, issued

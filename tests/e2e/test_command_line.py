@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.health import probe
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.connecting.health import probe
 from tests.support.processes import (
     QUICK,
     ROOT,

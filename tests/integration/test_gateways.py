@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.verdict import Verdict
 from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints

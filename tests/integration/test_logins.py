@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from logferry.cli.dispatch import main
-from logferry.client.net.token import read_token
+from logferry.client.net.connecting.token import read_token
 from logferry.errors import ConfigError, DeliveryAbandoned, NotAuthorised
 from logferry.server.clients.identities.tokens import entry_for
 from tests.support.running import RunningServer, numbered_line, running_server, stored_lines, wait_until

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.repair import repair_path
 from logferry.client.proof.verdict import Verdict
 from logferry.client.proof.verify import verify

@@ -16,8 +16,8 @@ import pytest
 
 from logferry.client.delivery.positions import reconciliation
 from logferry.client.finding import listing
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.verdict import Verdict
 from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints

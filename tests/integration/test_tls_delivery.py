@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.health import probe
-from logferry.client.net.reports import ReportClient
-from logferry.client.net.security import Security
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.connecting.health import probe
+from logferry.client.net.connecting.security import Security
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.repair import repair_path
 from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints

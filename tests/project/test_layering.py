@@ -39,6 +39,11 @@ FLOORS: Final = {
     "client.delivery.servers": (
         *("servers", "server_choice", "idle_connection", "stalls", "retry", "observer", "status_pings"),
     ),
+    "client.net": ("conversation", "connecting", "transports", "waiting"),
+    "client.net.conversation": ("probing", "reports", "hello", "pages", "silence", "hand_over"),
+    "client.net.connecting": ("health", "connect", "endpoint", "handshake", "security", "token"),
+    "client.net.transports": ("tls", "tls_errors", "tcp", "memory", "transport"),
+    "client.net.waiting": ("poller", "steps", "wakeup", "readiness"),
     "server": (
         *("server", "stores", "reload", "status", "descriptors", "encryption"),
         *("listen", "arrivals", "client_socket", "clients", "storage"),
@@ -347,7 +352,7 @@ def test_the_pure_parts_know_no_socket_thread_clock_or_file() -> None:
 
 
 def test_above_the_outputs_delivery_knows_no_socket() -> None:
-    allowed = {"endpoint", "health", "poller", "readiness", "wakeup"}  # outputs connect, send and ask
+    allowed = {"connecting.endpoint", "connecting.health", "waiting.poller", "waiting.readiness", "waiting.wakeup"}
     above = [path for path in MODULES if name_of(path).startswith("client/delivery/") and "outputs" not in path.parts]
     assert len(above) > 20
     for path in above:

@@ -19,10 +19,10 @@ from logferry.client.delivery.outputs.auto import AutoEstablish
 from logferry.client.delivery.outputs.server_output import ServerOutput
 from logferry.client.delivery.positions.resume import StoredRanges
 from logferry.client.delivery.servers.retry import Backoff
-from logferry.client.net.memory import MemoryTransport
-from logferry.client.net.readiness import Readiness, Wait
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.transports.memory import MemoryTransport
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.readiness import Readiness, Wait
+from logferry.client.net.waiting.steps import Steps
 from logferry.errors import DeliveryAbandoned
 from logferry.model.source import Source
 from logferry.protocol.delivery.answer_lines import read_answer, read_welcome

@@ -5,8 +5,8 @@ from functools import partial
 from logferry.client.delivery.batches.batches import BatchProducer
 from logferry.client.delivery.engine.engine import DeliveryEngine
 from logferry.client.delivery.outputs.selection import output_for, stored_extents
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.wakeup import StopSignal
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.waiting.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 from logferry.telemetry.metrics import Metrics

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.verdict import Verdict
 from logferry.client.proof.verify import verify
 from logferry.client.readers.follow import reader as follow_reader

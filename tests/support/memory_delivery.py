@@ -25,7 +25,7 @@ from logferry.client.delivery.output import (
 )
 from logferry.client.delivery.positions.resume import StoredRanges
 from logferry.client.delivery.servers.retry import Backoff, ReconnectGate
-from logferry.client.net.readiness import Readiness, Wait
+from logferry.client.net.waiting.readiness import Readiness, Wait
 from logferry.client.readers.rerender import do_nothing
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerClosed, Unreachable

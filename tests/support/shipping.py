@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.net.wakeup import StopSignal
+from logferry.client.net.waiting.wakeup import StopSignal
 from logferry.client.run import Outcome, ship
 from logferry.config import InputSettings, ShipSettings, load
 from logferry.protocol.messages.reports import RecordedLoss

@@ -1,6 +1,6 @@
 """Stop signals for tests: each is closed when its test ends, whatever the test did with it."""
 
-from logferry.client.net.wakeup import StopSignal
+from logferry.client.net.waiting.wakeup import StopSignal
 
 _open: list[StopSignal] = []
 

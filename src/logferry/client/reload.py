@@ -13,7 +13,7 @@ from typing import Final
 
 from logferry.client.finding.fifos import is_fifo
 from logferry.client.finding.preview import not_log_files
-from logferry.client.net.wakeup import Wakeup
+from logferry.client.net.waiting.wakeup import Wakeup
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import ConfigError
 from logferry.worker import Worker

@@ -20,9 +20,9 @@ from logferry.client.delivery.servers.server_choice import Reason
 from logferry.client.delivery.servers.servers import Servers
 from logferry.client.finding.fifos import only_fifo, open_fifo
 from logferry.client.finding.foreign_links import follow_foreign_links
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.readiness import Readiness, Wait, poll
-from logferry.client.net.wakeup import StopSignal
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.waiting.readiness import Readiness, Wait, poll
+from logferry.client.net.waiting.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.known_losses import KnownLosses

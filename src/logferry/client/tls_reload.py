@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from logferry.client.net.endpoint import Endpoint
+from logferry.client.net.connecting.endpoint import Endpoint
 from logferry.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:

@@ -191,7 +191,7 @@ def test_an_extent_that_renders_to_more_than_any_server_accepts_takes_no_memory(
     deliver(log, server, self_heal=False)
     flip(the_segment(server), 500)
     with monkeypatch.context() as patch:
-        patch.setattr("logferry.client.net.reports.MAX_REPAIR_BYTES", 1000)
+        patch.setattr("logferry.client.net.conversation.reports.MAX_REPAIR_BYTES", 1000)
         printed = run_repair(log)
     assert (printed.code, "larger than the server accepts" in printed.out) == (EXIT_INCOMPLETE, True)
     assert run_repair(log).code == 0

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof import self_heal
 from logferry.client.proof.self_heal import SelfHealer
 from logferry.client.state.checkpoints import Checkpoints

@@ -15,8 +15,8 @@ import pytest
 from logferry.cli.client.verify import verdicts_as_table
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_USAGE
 from logferry.cli.dispatch import main
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.verdict import Verdict
 from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints

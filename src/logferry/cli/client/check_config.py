@@ -50,7 +50,7 @@ def _client_report(words: Sequence[str]) -> str:
 def _token_problems(settings: ShipSettings) -> list[str]:
     if settings.token_file is None:
         return []
-    from logferry.client.net.token import check_token_file  # late, as where a token is used
+    from logferry.client.net.connecting.token import check_token_file  # late, as where a token is used
 
     try:
         check_token_file(settings.token_file)
@@ -62,7 +62,7 @@ def _token_problems(settings: ShipSettings) -> list[str]:
 def _tls_problems(settings: ShipSettings) -> list[str]:
     if not settings.tls:
         return []
-    from logferry.client.net.security import problems_with_files  # late, as where TLS is used
+    from logferry.client.net.connecting.security import problems_with_files  # late, as where TLS is used
 
     return problems_with_files(settings)
 

@@ -10,7 +10,7 @@ from logferry.cli.client.proof_command import asking, find_and_print
 from logferry.cli.command_line import EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import as_json, shown, table
 from logferry.cli.progress_line import showing_progress
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_path
 from logferry.client.proof.verify import files_of
 from logferry.client.state.checkpoints import Checkpoints

@@ -18,7 +18,7 @@ from logferry.cli.output import print_last_words, print_notice, print_problem
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.cli.progress_line import showing_progress
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
-from logferry.client.net.wakeup import StopSignal
+from logferry.client.net.waiting.wakeup import StopSignal
 from logferry.client.run import Reloading, ship
 from logferry.config import STANDARD_INPUT, ShipSettings
 from logferry.errors import AddressError, ConfigError, DeliveryAbandoned, SourceError, StateError

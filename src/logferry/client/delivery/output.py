@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from logferry.client.net.readiness import Readiness
+from logferry.client.net.waiting.readiness import Readiness
 from logferry.errors import DeliveryError
 from logferry.model.batch import Batch
 from logferry.model.source import Source

@@ -14,9 +14,9 @@ from logferry.client.delivery.output import Output
 from logferry.client.delivery.positions.resume import StoredExtents
 from logferry.client.delivery.servers.observer import ConnectionObserver
 from logferry.client.delivery.servers.servers import Servers
-from logferry.client.net.health import Health, HealthMonitor, probe_any
-from logferry.client.net.readiness import Wait, poll
-from logferry.client.net.wakeup import StopSignal
+from logferry.client.net.connecting.health import Health, HealthMonitor, probe_any
+from logferry.client.net.waiting.readiness import Wait, poll
+from logferry.client.net.waiting.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
 from logferry.telemetry.metrics import Metrics

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
-from logferry.client.net.reports import SourceLosses
+from logferry.client.net.conversation.reports import SourceLosses
 from logferry.client.proof.proof_source import ProofSource
 from logferry.client.recognition.recognise import is_same_file
 from logferry.client.state.checkpoint import Checkpoint

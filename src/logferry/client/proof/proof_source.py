@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from logferry.client.net.reports import ReportClient, SourceLosses
+from logferry.client.net.conversation.reports import ReportClient, SourceLosses
 from logferry.protocol.messages.client_state import FileVerdict
 from logferry.protocol.messages.reports import Extent, NamedSource, RecordedLoss, ReportPage
 

@@ -16,7 +16,7 @@ from logferry import checksum
 from logferry.client.files.archive import open_content
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.verify import NEVER_SHIPPED, UNKNOWN
 from logferry.client.readers.rerender import Renderings, chunks_up_to, other_renderings, rendered_chunk
 from logferry.client.recognition.locate import open_file_of

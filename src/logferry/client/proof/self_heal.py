@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from logferry.client.finding.listing import FolderListings
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.readiness import Readiness, poll
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient
+from logferry.client.net.waiting.readiness import Readiness, poll
 from logferry.client.proof.repair import RepairReport, repair_source
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings

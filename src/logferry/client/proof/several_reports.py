@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from logferry import checksum
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient, SourceLosses
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient, SourceLosses
 from logferry.client.proof.proof_source import ProofSource
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import RepairSettings, ShipSettings

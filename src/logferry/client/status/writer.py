@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from logferry.client.net.endpoint import Endpoint
+from logferry.client.net.connecting.endpoint import Endpoint
 from logferry.client.readers.base import Reader
 from logferry.client.status.connection_state import ConnectionState, ConnectionTracker
 from logferry.client.status.lag import FILES_PER_PIECE, lag_of

@@ -14,8 +14,8 @@ from logferry.client.delivery import resilient as resilient_module
 from logferry.client.delivery.batches.batch_queue import BatchQueue
 from logferry.client.delivery.batches.batches import RenderingProducer
 from logferry.client.delivery.batches.prefetch import PrefetchingProducer, max_batch_lines
-from logferry.client.net.poller import PAUSE_S
-from logferry.client.net.wakeup import Wakeup
+from logferry.client.net.waiting.poller import PAUSE_S
+from logferry.client.net.waiting.wakeup import Wakeup
 from logferry.errors import DeliveryAbandoned
 from logferry.model.batch import Batch
 from logferry.model.source import Source

@@ -15,9 +15,9 @@ import pytest
 from logferry.client.delivery.batches.batches import RenderingProducer
 from logferry.client.delivery.engine.engine import WINDOW_BYTES
 from logferry.client.delivery.engine.waiting import EngineWait
-from logferry.client.net.poller import PAUSE_S
-from logferry.client.net.readiness import READ
-from logferry.client.net.wakeup import StopSignal, Wakeup
+from logferry.client.net.waiting.poller import PAUSE_S
+from logferry.client.net.waiting.readiness import READ
+from logferry.client.net.waiting.wakeup import StopSignal, Wakeup
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.metrics import Metrics

@@ -29,9 +29,9 @@ from logferry.client.delivery.outputs.auto import AutoEstablish
 from logferry.client.delivery.outputs.establish import Dial
 from logferry.client.delivery.outputs.pacing import PacedOutput, TokenBucket, paced
 from logferry.client.delivery.outputs.server_output import ServerOutput
-from logferry.client.net.memory import MemoryTransport
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.transports.memory import MemoryTransport
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.steps import Steps
 from logferry.config import ShipSettings
 from logferry.errors import PeerClosed, PeerTimeout, ProtocolError, Unreachable
 from logferry.model.batch import Batch

@@ -6,8 +6,8 @@ import pytest
 
 from logferry.client.delivery.output import Guarantee, Sent, Stalled
 from logferry.client.delivery.outputs.pacing import PacedTransport, TokenBucket, max_batch_lines
-from logferry.client.net.memory import MemoryTransport
-from logferry.client.net.readiness import READ, WRITE
+from logferry.client.net.transports.memory import MemoryTransport
+from logferry.client.net.waiting.readiness import READ, WRITE
 from logferry.errors import DeliveryAbandoned
 from tests.client.delivery.outputs.test_output_contract import LINES, SIZE, Bench, batches_of, paced_output, source
 from tests.support.builders import Clock

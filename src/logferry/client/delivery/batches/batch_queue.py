@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from typing import Final
 
-from logferry.client.net.wakeup import Wakeup
+from logferry.client.net.waiting.wakeup import Wakeup
 from logferry.model.batch import Batch
 
 # The queue is bounded in bytes too: 50,000 lines of a megabyte each would not fit into any machine.

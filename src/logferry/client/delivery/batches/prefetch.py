@@ -11,9 +11,9 @@ from typing import Final
 
 from logferry.client.delivery.batches.batch_queue import BatchQueue
 from logferry.client.delivery.batches.batches import Claim, RenderedRange, RenderingProducer
-from logferry.client.net.poller import Poller
-from logferry.client.net.readiness import READ
-from logferry.client.net.wakeup import Wakeup
+from logferry.client.net.waiting.poller import Poller
+from logferry.client.net.waiting.readiness import READ
+from logferry.client.net.waiting.wakeup import Wakeup
 from logferry.client.readers.rerender import do_nothing
 from logferry.model.batch import Batch
 from logferry.model.source import Source

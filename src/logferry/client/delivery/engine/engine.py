@@ -49,8 +49,8 @@ from logferry.client.delivery.servers.retry import AlwaysOpen, Attempts, Backoff
 from logferry.client.delivery.servers.server_choice import ServerChoice
 from logferry.client.delivery.servers.stalls import StallWatch
 from logferry.client.delivery.servers.status_pings import StatusPings
-from logferry.client.net.readiness import Wait, poll
-from logferry.client.net.wakeup import StopSignal
+from logferry.client.net.waiting.readiness import Wait, poll
+from logferry.client.net.waiting.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout

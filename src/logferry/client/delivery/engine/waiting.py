@@ -6,9 +6,9 @@ Whatever the network does, checks of the log files, stop requests and deadlines 
 import logging
 from collections.abc import Callable, Sequence
 
-from logferry.client.net.poller import Poller
-from logferry.client.net.readiness import READ, Readiness, Wait, poll
-from logferry.client.net.wakeup import StopSignal
+from logferry.client.net.waiting.poller import Poller
+from logferry.client.net.waiting.readiness import READ, Readiness, Wait, poll
+from logferry.client.net.waiting.wakeup import StopSignal
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
 

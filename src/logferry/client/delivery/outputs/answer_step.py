@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logferry.client.delivery.output import LineRejected, OutputEvent, Stored
-from logferry.client.net.silence import QUIET_S
+from logferry.client.net.conversation.silence import QUIET_S
 from logferry.errors import NotALogServer
 from logferry.printable import printable
 

@@ -5,10 +5,10 @@ from typing import Final
 from logferry.client.delivery.outputs.establish import Dial, Establish, KnownServers, closed_on_failure
 from logferry.client.delivery.outputs.logferry import HELLO_TIMEOUT_S, LogferrySession, say_hello
 from logferry.client.delivery.outputs.session import Session
-from logferry.client.net.hello import answers_a_blank_line
-from logferry.client.net.silence import require_silence_after_answer
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import CLOSED, Transport
+from logferry.client.net.conversation.hello import answers_a_blank_line
+from logferry.client.net.conversation.silence import require_silence_after_answer
+from logferry.client.net.transports.transport import CLOSED, Transport
+from logferry.client.net.waiting.steps import Steps
 from logferry.config import ShipSettings
 from logferry.errors import NotALogServer, PeerClosed, ProtocolError, TlsAlert
 from logferry.protocol.delivery.client import DeliveryClientProtocol

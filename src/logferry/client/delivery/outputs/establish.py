@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from logferry.client.delivery.outputs.session import Session
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.steps import Steps
 
 Dial = Callable[[], Steps[Transport]]
 """Opens a connection to the server. Raises Unreachable."""

@@ -7,11 +7,11 @@ from logferry.client.delivery.outputs.establish import Dial
 from logferry.client.delivery.outputs.sender import SendReport
 from logferry.client.delivery.outputs.session import Session
 from logferry.client.delivery.outputs.unanswered_lines import UnansweredLines
-from logferry.client.net.hello import is_foreign
-from logferry.client.net.readiness import Readiness
-from logferry.client.net.silence import require_silence_when_nothing_is_sent
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.conversation.hello import is_foreign
+from logferry.client.net.conversation.silence import require_silence_when_nothing_is_sent
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.readiness import Readiness
+from logferry.client.net.waiting.steps import Steps
 from logferry.config import ShipSettings
 from logferry.errors import NotALogServer, NotAuthorised, PeerClosed
 from logferry.model.batch import Batch

@@ -26,10 +26,10 @@ from logferry.client.delivery.outputs.establish import Dial, KnownServers, close
 from logferry.client.delivery.outputs.new_answers import NewAnswers, ack_patience_s
 from logferry.client.delivery.outputs.sender import SendReport
 from logferry.client.delivery.outputs.session import Session
-from logferry.client.net.hello import greet
-from logferry.client.net.readiness import Readiness
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.conversation.hello import greet
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.readiness import Readiness
+from logferry.client.net.waiting.steps import Steps
 from logferry.config import ShipSettings
 from logferry.errors import NotAuthorised, ProtocolError
 from logferry.model.batch import Batch

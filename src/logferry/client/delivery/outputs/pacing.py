@@ -11,9 +11,9 @@ from typing import Final
 
 from logferry.client.delivery.outputs.establish import Dial, Establish
 from logferry.client.delivery.outputs.server_output import ServerOutput
-from logferry.client.net.readiness import WRITE, Readiness
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Part, Transport
+from logferry.client.net.transports.transport import Part, Transport
+from logferry.client.net.waiting.readiness import WRITE, Readiness
+from logferry.client.net.waiting.steps import Steps
 
 # What may leave at once after a pause, in seconds of the rate, and at least this many bytes.
 _BURST_S: Final = 0.25

@@ -14,10 +14,10 @@ from logferry.client.delivery.outputs.establish import Dial, Establish, KnownSer
 from logferry.client.delivery.outputs.server_output import ServerOutput
 from logferry.client.delivery.positions.resume import StoredRanges
 from logferry.client.delivery.servers.server_choice import ServerChoice
-from logferry.client.net.connect import dial
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.readiness import Wait
-from logferry.client.net.steps import Steps
+from logferry.client.net.connecting.connect import dial
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.waiting.readiness import Wait
+from logferry.client.net.waiting.steps import Steps
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 
@@ -63,7 +63,7 @@ def output_for_several(
     None of them may keep the others waiting: each must show signs of life sooner than a single server must.
     """
     from logferry.client.delivery.outputs.several import SeveralServersOutput
-    from logferry.client.net.probing import examined, lacking
+    from logferry.client.net.conversation.probing import examined, lacking
 
     def check(endpoint: Endpoint) -> Steps[int]:
         store = checkpoints.store_of(str(endpoint))
@@ -85,7 +85,7 @@ def stored_extents(
 
     Raises DeliveryError.
     """
-    from logferry.client.net.reports import ReportClient
+    from logferry.client.net.conversation.reports import ReportClient
 
     with ReportClient.connected_to(present(), settings, client_id, wait=wait) as reports:
         pages = list(reports.report(source_id))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from logferry.client.delivery.outputs.encoding import Encoder, Piece
-from logferry.client.net.transport import Transport
+from logferry.client.net.transports.transport import Transport
 from logferry.model.batch import Batch
 
 # At most this many sends in a row before the session reads answers again.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from logferry.client.delivery.output import Connected, Disconnected, OutputEvent
 from logferry.client.delivery.outputs.establish import Establish
 from logferry.client.delivery.outputs.session import Session
-from logferry.client.net.readiness import Readiness
-from logferry.client.net.steps import Task
+from logferry.client.net.waiting.readiness import Readiness
+from logferry.client.net.waiting.steps import Task
 from logferry.errors import DeliveryError, NotALogServer
 from logferry.model.batch import Batch
 from logferry.model.source import Source

@@ -12,9 +12,9 @@ from typing import Final
 from logferry.client.delivery.output import Guarantee, OutputEvent, OutputLimits, Sent, Stalled
 from logferry.client.delivery.outputs.encoding import Encoder
 from logferry.client.delivery.outputs.sender import BatchSender, SendReport
-from logferry.client.net.readiness import READ, WRITE, Readiness
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport, receive_some
+from logferry.client.net.transports.transport import Transport, receive_some
+from logferry.client.net.waiting.readiness import READ, WRITE, Readiness
+from logferry.client.net.waiting.steps import Steps
 from logferry.errors import PeerClosed
 from logferry.model.batch import Batch
 from logferry.model.source import Source

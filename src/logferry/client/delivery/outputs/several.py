@@ -11,8 +11,8 @@ from logferry.client.delivery.output import Connected, Disconnected, OutputEvent
 from logferry.client.delivery.outputs.server_output import ServerOutput
 from logferry.client.delivery.positions.resume import StartOver
 from logferry.client.delivery.servers.server_choice import ServerChoice
-from logferry.client.net.readiness import Readiness
-from logferry.client.net.steps import Steps, Task
+from logferry.client.net.waiting.readiness import Readiness
+from logferry.client.net.waiting.steps import Steps, Task
 from logferry.errors import DeliveryError, ServerFull
 from logferry.model.batch import Batch
 from logferry.model.source import Source

@@ -9,10 +9,10 @@ from logferry.client.delivery.outputs.establish import Dial
 from logferry.client.delivery.outputs.line_acks import plain_protocol
 from logferry.client.delivery.outputs.sender import SendReport
 from logferry.client.delivery.outputs.session import Session
-from logferry.client.net.hand_over import hand_over
-from logferry.client.net.readiness import WRITE, Readiness
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.conversation.hand_over import hand_over
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.readiness import WRITE, Readiness
+from logferry.client.net.waiting.steps import Steps
 from logferry.config import ShipSettings
 from logferry.errors import SPEAKS_TLS, NotALogServer
 from logferry.model.batch import Batch

@@ -14,7 +14,7 @@ from logferry.client.delivery.batches.batches import BatchProducer, Claim, Gap, 
 from logferry.client.delivery.output import SourceAt
 from logferry.client.delivery.positions.takeover import Stores
 from logferry.client.delivery.positions.unwanted import not_wanted_until
-from logferry.client.net.readiness import Wait
+from logferry.client.net.waiting.readiness import Wait
 from logferry.errors import DeliveryError, ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Acked, Source

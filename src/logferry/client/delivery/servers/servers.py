@@ -5,7 +5,7 @@ from typing import Self
 
 from logferry.client.delivery.servers.retry import Backoff
 from logferry.client.delivery.servers.server_choice import Reason, ServerChoice, in_order
-from logferry.client.net.endpoint import Endpoint
+from logferry.client.net.connecting.endpoint import Endpoint
 from logferry.config import ShipSettings
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.inotify import FolderWatcher
-from logferry.client.net.wakeup import Wakeup
+from logferry.client.net.waiting.wakeup import Wakeup
 from logferry.client.readers.base import losses_if_unreachable
 from logferry.client.readers.follow.abandonment import ROTATED_QUIET_S, Abandonment
 from logferry.client.readers.follow.beginning import Beginning

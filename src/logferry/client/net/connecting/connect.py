@@ -11,11 +11,11 @@ import socket
 import threading
 from typing import Any
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.readiness import READ, WRITE
-from logferry.client.net.steps import Await, Steps
-from logferry.client.net.tcp import TcpTransport, tune
-from logferry.client.net.transport import Transport
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.transports.tcp import TcpTransport, tune
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.readiness import READ, WRITE
+from logferry.client.net.waiting.steps import Await, Steps
 from logferry.errors import NotSecured, Unreachable, cause_of
 from logferry.printable import in_seconds
 
@@ -52,7 +52,7 @@ def _connect(
     transport, waited_s = yield from _connect_tcp(family, address, timeout_s=timeout_s)
     if endpoint.security is None:
         return transport
-    from logferry.client.net.handshake import secure  # late: see Endpoint.of
+    from logferry.client.net.connecting.handshake import secure  # late: see Endpoint.of
 
     def connect_again() -> Steps[Transport]:
         return (yield from _connect_tcp(family, address, timeout_s=timeout_s))[0]

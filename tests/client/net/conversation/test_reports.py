@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.errors import ProtocolError
 from logferry.protocol.messages.features import LOSSES
 from logferry.protocol.messages.reports import LossPage, RecordedLoss, RecordPlace, ReportPage, losses_line
@@ -78,7 +78,7 @@ def test_pages_that_do_not_advance_end_the_question(place: RecordPlace) -> None:
 
 
 def test_a_list_without_end_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.client.net.reports._MAX_LISTED", 10)
+    monkeypatch.setattr("logferry.client.net.conversation.reports._MAX_LISTED", 10)
     pages = [
         LossPage("s1", 4 * (RecordedLoss(number, number + 1, "cut"),), (), (), RecordPlace(0, number, 1))
         for number in range(1, 20)

@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from logferry.client.net.connect import dial
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.hello import ask, greet, told_alive
-from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.connecting.connect import dial
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.hello import ask, greet, told_alive
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.steps import Steps
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, ProtocolError
 from logferry.protocol.delivery.client import DeliveryClientProtocol

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from logferry.client.net.readiness import READ, Readiness, Wait, poll
+from logferry.client.net.waiting.readiness import READ, Readiness, Wait, poll
 
 # The pause after an announcement. A line that is written after a quiet moment is noticed immediately; a file that grows
 # continuously is read a few milliseconds' worth at a time (benchmarks/latency.py), and descriptors that never stop

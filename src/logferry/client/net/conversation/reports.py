@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from logferry.client.net.connect import dial
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.hello import ask, greet
-from logferry.client.net.pages import Pages
-from logferry.client.net.readiness import Wait, poll
-from logferry.client.net.steps import Steps, run
-from logferry.client.net.transport import Transport
+from logferry.client.net.connecting.connect import dial
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.conversation.hello import ask, greet
+from logferry.client.net.conversation.pages import Pages
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.readiness import Wait, poll
+from logferry.client.net.waiting.steps import Steps, run
 from logferry.config import RepairSettings, ShipSettings
 from logferry.errors import NotALogServer, ProtocolError, QuestionRefused
 from logferry.names import text_of_name

@@ -6,9 +6,9 @@ send: a proxy's header, a greeting of another service, an ack given in advance (
 
 from typing import Final
 
-from logferry.client.net.readiness import READ
-from logferry.client.net.steps import Await, Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.readiness import READ
+from logferry.client.net.waiting.steps import Await, Steps
 from logferry.errors import SPEAKS_TLS, NotALogServer, PeerClosed
 from logferry.protocol.plain.acks import answered
 

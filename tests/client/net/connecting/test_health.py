@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from logferry.client.net import health
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.health import Health, HealthMonitor, probe
-from logferry.client.net.readiness import Readiness
+from logferry.client.net.connecting import health
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.connecting.health import Health, HealthMonitor, probe
+from logferry.client.net.waiting.readiness import Readiness
 from tests.support.running import DEADLINE_S, wait_until
 
 # --- the probe --------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def wait_for_end() -> None:
 @pytest.fixture
 def watched(caplog: pytest.LogCaptureFixture) -> Iterator[Monitored]:
     """A started monitor that probes again at once; its first probe is under way."""
-    caplog.set_level(logging.INFO, logger="logferry.client.net.health")
+    caplog.set_level(logging.INFO, logger="logferry.client.net.connecting.health")
     monitored = Monitored(interval_s=0.0)
     monitored.monitor.start()
     wait_until(lambda: monitored.probes, "the first probe")

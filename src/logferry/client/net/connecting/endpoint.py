@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from logferry.config import ConnectionSettings
 
 if TYPE_CHECKING:
-    from logferry.client.net.security import Security
+    from logferry.client.net.connecting.security import Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Endpoint:
         Raises ConfigError if files of TLS or a token cannot be used.
         """
         if settings.token_file is not None:
-            from logferry.client.net.token import check_token_file  # late: most clients have none
+            from logferry.client.net.connecting.token import check_token_file  # late: most clients have none
 
             check_token_file(settings.token_file)
         security = None
         if settings.tls:
-            from logferry.client.net.security import (
+            from logferry.client.net.connecting.security import (
                 Security,
             )  # late: a client without TLS starts without the ssl module
 

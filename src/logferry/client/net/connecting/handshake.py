@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from logferry.client.net.readiness import READ
-from logferry.client.net.security import Security, unverified_context
-from logferry.client.net.steps import Await, Steps
-from logferry.client.net.tls import TlsTransport
-from logferry.client.net.tls_errors import CLOSED, why_no_handshake, why_not_trusted
-from logferry.client.net.transport import Transport
+from logferry.client.net.connecting.security import Security, unverified_context
+from logferry.client.net.transports.tls import TlsTransport
+from logferry.client.net.transports.tls_errors import CLOSED, why_no_handshake, why_not_trusted
+from logferry.client.net.transports.transport import Transport
+from logferry.client.net.waiting.readiness import READ
+from logferry.client.net.waiting.steps import Await, Steps
 from logferry.errors import DeliveryError, NotSecured, PeerClosed
 from logferry.printable import in_seconds, quoted
 from logferry.x509 import Certificate, read_certificate

@@ -3,8 +3,8 @@
 import sys
 from typing import Final
 
-from logferry.client.net.steps import Await, Steps
-from logferry.client.net.transport import RECEIVE_BYTES, Transport
+from logferry.client.net.transports.transport import RECEIVE_BYTES, Transport
+from logferry.client.net.waiting.steps import Await, Steps
 from logferry.errors import SPEAKS_TLS, NotALogServer, PeerClosed, PeerTimeout
 from logferry.protocol.plain.acks import answered
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.net.readiness import READ, WRITE
-from logferry.client.net.steps import Await, Steps
-from logferry.client.net.transport import Transport, receive_some
+from logferry.client.net.transports.transport import Transport, receive_some
+from logferry.client.net.waiting.readiness import READ, WRITE
+from logferry.client.net.waiting.steps import Await, Steps
 from logferry.errors import NotALogServer, NotAuthorised, PeerClosed, PeerTimeout, ProtocolError
 from logferry.printable import in_seconds
 from logferry.protocol.delivery.client import DeliveryClientProtocol
@@ -70,7 +70,7 @@ def _log_in(
         raise NotAuthorised("not authorised: the server wants a token (--token-file)")
     if not transport.is_private():
         raise NotAuthorised("the server wants a token, but others could read it: use --tls")
-    from logferry.client.net.token import read_token  # late: most clients have none
+    from logferry.client.net.connecting.token import read_token  # late: most clients have none
 
     auth = control_line("auth", token=read_token(token_file))
     return (yield from ask(transport, protocol, auth, timeout_s=timeout_s, what="the token"))

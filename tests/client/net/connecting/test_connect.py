@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from logferry.client.net.connect import dial
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.readiness import READ, Readiness, poll
-from logferry.client.net.steps import run
-from logferry.client.net.tcp import TcpTransport
+from logferry.client.net.connecting.connect import dial
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.transports.tcp import TcpTransport
+from logferry.client.net.waiting.readiness import READ, Readiness, poll
+from logferry.client.net.waiting.steps import run
 from logferry.errors import DeliveryAbandoned, PeerClosed, Unreachable
 from tests.support import fakes
 from tests.support.fakes import FakeServer, Talk

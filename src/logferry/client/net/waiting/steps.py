@@ -7,7 +7,7 @@ other things to do meanwhile (`Task`), a command that has not (`run`), and tests
 from collections.abc import Callable, Generator
 from typing import Generic, NamedTuple, TypeVar, cast
 
-from logferry.client.net.readiness import Readiness, Wait
+from logferry.client.net.waiting.readiness import Readiness, Wait
 
 T = TypeVar("T")
 

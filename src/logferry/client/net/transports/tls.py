@@ -10,9 +10,9 @@ import ssl
 from collections.abc import Sequence
 from typing import Final
 
-from logferry.client.net.readiness import READ, WRITE
-from logferry.client.net.tls_errors import sentence_of
-from logferry.client.net.transport import RECEIVE_BYTES, Part, Transport
+from logferry.client.net.transports.tls_errors import sentence_of
+from logferry.client.net.transports.transport import RECEIVE_BYTES, Part, Transport
+from logferry.client.net.waiting.readiness import READ, WRITE
 from logferry.errors import PeerClosed, TlsAlert
 
 # A record has at most this much plaintext.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from logferry.client.net.memory import MemoryTransport
-from logferry.client.net.readiness import READ, WRITE, poll
-from logferry.client.net.tcp import TcpTransport, tune
-from logferry.client.net.tls import TlsTransport
-from logferry.client.net.transport import Transport, receive_some
+from logferry.client.net.transports.memory import MemoryTransport
+from logferry.client.net.transports.tcp import TcpTransport, tune
+from logferry.client.net.transports.tls import TlsTransport
+from logferry.client.net.transports.transport import Transport, receive_some
+from logferry.client.net.waiting.readiness import READ, WRITE, poll
 from logferry.errors import PeerClosed
 from tests.support.certificates import authority, issued
 from tests.support.running import wait_until

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
-from logferry.client.net.connect import dial
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.readiness import poll
-from logferry.client.net.steps import run
+from logferry.client.net.connecting.connect import dial
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.waiting.readiness import poll
+from logferry.client.net.waiting.steps import run
 from logferry.errors import Unreachable
 from logferry.worker import Worker
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from logferry.client.net.poller import MAX_PAUSE_S, PAUSE_FACTOR, PAUSE_S, Poller
-from logferry.client.net.readiness import READ
-from logferry.client.net.wakeup import Wakeup
+from logferry.client.net.waiting.poller import MAX_PAUSE_S, PAUSE_FACTOR, PAUSE_S, Poller
+from logferry.client.net.waiting.readiness import READ
+from logferry.client.net.waiting.wakeup import Wakeup
 from tests.support.builders import Clock
 from tests.support.running import DEADLINE_S
 

@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import pytest
 
-from logferry.client.net.hand_over import hand_over
-from logferry.client.net.hello import answers_a_blank_line, ask, greet
-from logferry.client.net.memory import MemoryTransport
-from logferry.client.net.readiness import READ, Readiness
-from logferry.client.net.steps import Steps, Task, run
+from logferry.client.net.conversation.hand_over import hand_over
+from logferry.client.net.conversation.hello import answers_a_blank_line, ask, greet
+from logferry.client.net.transports.memory import MemoryTransport
+from logferry.client.net.waiting.readiness import READ, Readiness
+from logferry.client.net.waiting.steps import Steps, Task, run
 from logferry.errors import PeerClosed, PeerTimeout, ProtocolError
 from logferry.protocol.delivery.client import DeliveryClientProtocol
 from logferry.protocol.messages.answers import NotUnderstood, Welcome

@@ -9,7 +9,7 @@ import termios
 from collections.abc import Sequence
 from typing import Final
 
-from logferry.client.net.transport import Part
+from logferry.client.net.transports.transport import Part
 from logferry.errors import PeerClosed, cause_of
 
 _MSG_MORE: Final = getattr(socket, "MSG_MORE", 0)  # Linux

@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Final, Self
 
-from logferry.client.net.readiness import READ, WRITE
-from logferry.client.net.transport import Part
+from logferry.client.net.transports.transport import Part
+from logferry.client.net.waiting.readiness import READ, WRITE
 from logferry.errors import PeerClosed
 
 # At most this many bytes wait in one direction.

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from logferry.client.net import pages, reports
-from logferry.client.net.pages import Pages
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.conversation import pages, reports
+from logferry.client.net.conversation.pages import Pages
+from logferry.client.net.conversation.reports import ReportClient
 from logferry.errors import ProtocolError
 from logferry.protocol.messages.answers import Answer, InvalidAnswer, Position
 from logferry.protocol.messages.features import HEAL, LOSSES, SOURCES

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 import trustme
 
-from logferry.client.net.connect import dial
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.hand_over import hand_over
-from logferry.client.net.hello import ask
-from logferry.client.net.memory import MemoryTransport
-from logferry.client.net.readiness import READ, Readiness, poll
-from logferry.client.net.security import Security, problems_with_files
-from logferry.client.net.steps import run
-from logferry.client.net.tls import TlsTransport
-from logferry.client.net.transport import Transport, receive_some
+from logferry.client.net.connecting.connect import dial
+from logferry.client.net.connecting.endpoint import Endpoint
+from logferry.client.net.connecting.security import Security, problems_with_files
+from logferry.client.net.conversation.hand_over import hand_over
+from logferry.client.net.conversation.hello import ask
+from logferry.client.net.transports.memory import MemoryTransport
+from logferry.client.net.transports.tls import TlsTransport
+from logferry.client.net.transports.transport import Transport, receive_some
+from logferry.client.net.waiting.readiness import READ, Readiness, poll
+from logferry.client.net.waiting.steps import run
 from logferry.errors import ConfigError, DeliveryError, PeerClosed, TlsAlert, Unreachable
 from logferry.protocol.delivery.client import DeliveryClientProtocol
 from tests.support import fakes

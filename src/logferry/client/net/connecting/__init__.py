@@ -1,0 +1,1 @@
+"""From an endpoint to a connected transport: addresses, the TLS handshake, and the token."""

@@ -1,0 +1,1 @@
+"""What carries bytes to and from a peer: TCP, TLS, memory."""
