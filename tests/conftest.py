@@ -90,7 +90,7 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 def one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> int:
     """Let a window hold one batch, of ten lines; return that number."""
     monkeypatch.setattr("logferry.client.delivery.engine.engine.WINDOW_BYTES", 1)
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 10 * len(log_line(10_000)))
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", 10 * len(log_line(10_000)))
     return 10
 
 

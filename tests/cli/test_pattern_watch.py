@@ -13,7 +13,7 @@ import pytest
 
 from logferry.cli.pattern_watch import LONGEST_SUSPENSION_S, SUSPENSION_S, PatternWatch, watch_installed
 from logferry.client.delivery.batches.batches import RenderingProducer
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.readers.batch import BatchReader
 from logferry.client.readers.rerender import rerender
 from logferry.model.render_spec import PLAIN, RenderSpec

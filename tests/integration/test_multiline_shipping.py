@@ -88,7 +88,7 @@ def test_events_of_every_shape_in_many_chunks_are_all_there_once(
 def test_no_event_is_cut_where_a_chunk_ends(
     log: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", chunk_bytes)
     events = [event(number, 1 + number % 17) for number in range(300)]
     log.write_bytes(b"".join(events))
     joined_once(log, server.port, multiline_max_bytes=1024)
@@ -102,7 +102,7 @@ def test_stack_traces_inside_the_lines_of_a_container_become_one_record_each(
     log: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, name: str, line: Line
 ) -> None:
     """Rule F48."""
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", chunk_bytes)
     traces = [event(number, 1 + number % 7).decode() for number in range(100)]
     written = [
         line(text, "stderr" if at % 3 else "stdout", at=at)
@@ -129,7 +129,7 @@ def test_json_objects_over_several_lines_are_records_wherever_a_chunk_ends(
     log: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, way: dict[str, Any], chunk_bytes: int, end: bytes
 ) -> None:
     """Rule F62: also the last one, which may lack its newline."""
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", chunk_bytes)
     log.write_bytes(b"".join(map(pretty, range(200))).removesuffix(b"\n") + end)
     run = joined_once(log, server.port, multiline="json", format="json", multiline_max_bytes=1024, **way)
     assert messages(server) == [f"line {number}" for number in range(200)]

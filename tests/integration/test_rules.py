@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logferry.cli.dispatch import main
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.proof.verify import UNKNOWN
 from logferry.client.readers import input_rules
 from logferry.client.readers.rerender import rerender, rerender_as_stored

@@ -44,6 +44,10 @@ FLOORS: Final = {
     "client.net.connecting": ("health", "connect", "endpoint", "handshake", "security", "token"),
     "client.net.transports": ("tls", "tls_errors", "tcp", "memory", "transport"),
     "client.net.waiting": ("poller", "steps", "wakeup", "readiness"),
+    "client.files": ("archives", "lines", "content", "overwritten", "identity"),
+    "client.files.archives": ("archive", "codecs", "zstd", "decoder"),
+    "client.files.lines": ("line_reader", "format_choice", "header_lines", "text_file", "known_file", "line_splitter"),
+    "client.files.content": ("fd_pool", "snapshot", "replay_buffer", "holes", "content"),
     "server": (
         *("server", "stores", "reload", "status", "descriptors", "encryption"),
         *("listen", "arrivals", "client_socket", "clients", "storage"),

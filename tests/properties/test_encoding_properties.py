@@ -8,7 +8,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.readers.rerender import rerender
 from logferry.model.chunk import Chunk
 from logferry.model.encoding_names import RANGE_ENCODINGS
@@ -59,7 +59,7 @@ def test_the_records_are_those_of_the_same_text_in_utf_8(
     if multiline == "a":
         text += "\n"  # a pattern does not see a last line without a newline before the lines above it are shipped
     written, spec = text.encode(encoding), spec_of(encoding, multiline)
-    with patch("logferry.client.files.line_reader.CHUNK_BYTES", 1024):
+    with patch("logferry.client.files.lines.line_reader.CHUNK_BYTES", 1024):
         chunks = read(written, spec, steps, restarts)
     stored = b"".join(
         renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0).payload for chunk in chunks

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logferry import checksum
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.readers.rerender import rerender
 from logferry.model.chunk import Chunk

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from logferry.cli.client.status_report import status_as_json, status_as_table
 from logferry.client.delivery.outputs.encoding import DeliveryEncoder, open_line
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.proof.verify import find_checkpoints
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.recognise import Recogniser

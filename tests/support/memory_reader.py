@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.net.waiting.wakeup import Wakeup
 from logferry.client.readers.base import losses_if_unreachable
 from logferry.model.chunk import Chunk

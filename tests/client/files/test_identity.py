@@ -17,7 +17,7 @@ from logferry.client.files.identity import (
     has_head_and_tail,
     identity_of,
 )
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.model.source import Source
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from logferry.client.files.content import open_regular
+from logferry.client.files.content.content import open_regular
 from logferry.client.finding import foreign_links
 from logferry.client.finding.fifos import open_fifo
 from logferry.client.finding.foreign_links import ForeignLink, follow_foreign_links, open_file, open_folder

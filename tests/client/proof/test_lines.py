@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.proof import lines
 from logferry.client.proof.lines import LineProblem, Run, line_problems
 from logferry.client.readers.rerender import Renderings
@@ -134,7 +134,7 @@ def test_a_line_that_was_cut_counts_as_one(tmp_path: Path) -> None:
 def test_damage_behind_many_chunks_is_found_and_chunks_that_agree_are_not_taken_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 4096)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", 4096)
     log = append(tmp_path / "app.log", range(5000))
     have = rendered(log)
     taken_apart = 0

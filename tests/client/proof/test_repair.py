@@ -120,7 +120,7 @@ def test_only_damaged_extents_are_sent_and_each_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_repair: Run
 ) -> None:
     monkeypatch.setattr("logferry.server.storage.admission.EXTENT_BYTES", 4096)
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 8192)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", 8192)
     log = append(tmp_path / "app.log", range(3000))
     with running_server(tmp_path, data_dir=tmp_path / "small", segment_bytes=40_000) as server:
         deliver(log, server)
@@ -202,7 +202,7 @@ def test_more_damaged_extents_than_are_listed_at_a_time_are_all_repaired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_repair: Run
 ) -> None:
     monkeypatch.setattr("logferry.server.storage.admission.EXTENT_BYTES", 1024)
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 2048)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", 2048)
     monkeypatch.setattr("logferry.client.proof.repair._MOST", 3)
     log = append(tmp_path / "app.log", range(500))
     with running_server(tmp_path, data_dir=tmp_path / "small") as server:

@@ -180,7 +180,7 @@ def test_a_large_file_in_many_extents_is_proven_and_damage_is_found_where_it_is(
 ) -> None:
     monkeypatch.setattr("logferry.server.storage.admission.EXTENT_BYTES", 4096)
     monkeypatch.setattr("logferry.server.storage.disk.integrity.source_report.REPORT_PAGE", 10)
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 8192)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", 8192)
     log = append(tmp_path / "app.log", range(20_000))
     assert log.stat().st_size > 300_000
     with running_server(tmp_path, segment_bytes=100_000) as server:
@@ -294,7 +294,7 @@ def test_a_line_removed_from_a_segment_of_many_extents_is_the_only_one_named(
 ) -> None:
     """All extents behind the line have moved, and are compared together."""
     monkeypatch.setattr("logferry.server.storage.admission.EXTENT_BYTES", 4096)
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 8192)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", 8192)
     log = append(tmp_path / "app.log", range(2000))
     deliver(log, server)
     remove_a_line(the_segment(server))

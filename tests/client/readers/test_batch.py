@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_reader import CHUNK_BYTES
+from logferry.client.files.lines.line_reader import CHUNK_BYTES
 from logferry.client.readers.batch import BatchReader
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints
@@ -168,7 +168,7 @@ def test_batch_of_a_file_that_is_rewritten_reports_what_is_lost(
 def test_batch_of_a_file_that_is_truncated_in_a_long_line_reports_what_is_lost(
     batch: MakeBatch, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("logferry.client.files.line_reader.SCAN_BYTES", CHUNK_BYTES)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.SCAN_BYTES", CHUNK_BYTES)
     size = 4 + 4 * CHUNK_BYTES
     reader = batch(b"one\n" + b"x" * (size - 4))
     assert reader.read(max_lines=None) is not None

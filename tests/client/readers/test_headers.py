@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.header_lines import HeaderLines, headers_of
-from logferry.client.files.line_reader import CHUNK_BYTES, SourceFile
+from logferry.client.files.lines.header_lines import HeaderLines, headers_of
+from logferry.client.files.lines.line_reader import CHUNK_BYTES, SourceFile
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.readers.rerender import rerender, rerender_as_stored
 from logferry.model.chunk import Chunk
@@ -102,7 +102,7 @@ def test_a_header_across_blocks_of_the_search_is_found(log: Path, monkeypatch: p
     data = LINE % 0 * 3 + FIRST + LINE % 1 * 3
     log.write_bytes(data + LINE % 2)
     for size in range(40, 90):
-        monkeypatch.setattr("logferry.client.files.header_lines._SEARCH_BYTES", size)
+        monkeypatch.setattr("logferry.client.files.lines.header_lines._SEARCH_BYTES", size)
         assert records(chunks_of(log, begin=len(data)))[0]["level"] == "WARNING"
 
 
@@ -158,7 +158,7 @@ def test_a_long_line_between_does_not_hide_the_header(log: Path) -> None:
 
 def test_a_source_has_a_limited_number_of_headers(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise its checkpoint would grow with every line."""
-    monkeypatch.setattr("logferry.client.files.header_lines._MOST_RENDERINGS", 2)
+    monkeypatch.setattr("logferry.client.files.lines.header_lines._MOST_RENDERINGS", 2)
     log.write_bytes(FIRST + LINE % 1 + SECOND + OTHER % 2)
     with closing(SourceFile(log, max_line_bytes=1000)) as file:
         file.source.renderings = [(0, RenderSpec()), (1, RenderSpec(format="raw"))]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.readers.rerender import rerender, rerender_as_stored
 from logferry.model.chunk import Chunk

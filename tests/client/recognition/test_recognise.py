@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.archive import open_content
+from logferry.client.files.archives.archive import open_content
 from logferry.client.files.identity import FINGERPRINT_OF_NOTHING, LEAST_PROOF_BYTES
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.recognition.recognise import Recogniser, is_copy, is_same_file
 from logferry.client.state.checkpoints import Checkpoints
 from tests.support.following import compress

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings, Listing
 from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader

@@ -195,7 +195,7 @@ def test_a_checkpoint_is_never_ahead_of_an_ack(
     log = append(tmp_path / "app.log", range(5000))
     monkeypatch.setattr(checkpoint_module, "SAVE_INTERVAL_S", 0.0)
     monkeypatch.setattr(checkpoint_module, "_SAVE_SHARE", 1.0)
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 4000)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", 4000)
     monkeypatch.setattr("logferry.client.delivery.engine.engine.WINDOW_BYTES", 1)  # one batch at a time
     ahead: list[tuple[int, int]] = []
     saves: list[int] = []

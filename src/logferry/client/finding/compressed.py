@@ -1,6 +1,6 @@
 """Recognises compressed files, which cannot be followed, by their names and first bytes.
 
-Owns the table of suffixes and magic numbers. Must never decompress anything: client/files/archive.py does.
+Owns the table of suffixes and magic numbers. Must never decompress anything: client/files/archives/archive.py does.
 """
 
 from typing import Final

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.proof.lines import Run
 from logferry.client.proof.verdict import Doubled, Range, Verdict
 from logferry.client.readers.rerender import Renderings, Rerendered, rerender, rerender_as_stored

@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from logferry.client.files.archive import open_content
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.proof.proof_source import ProofSource
 from logferry.client.readers.rerender import Renderings, rerender
 from logferry.client.recognition.recognise import has_content

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.net.conversation.reports import SourceLosses
 from logferry.client.proof.proof_source import ProofSource

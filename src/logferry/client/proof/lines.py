@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal
 
-from logferry.client.files.line_reader import SourceFile
-from logferry.client.files.line_splitter import splitter_for
+from logferry.client.files.lines.line_reader import SourceFile
+from logferry.client.files.lines.line_splitter import splitter_for
 from logferry.client.readers.rerender import Renderings, chunks_up_to, lines_in, rendered_chunk
 from logferry.model.chunk import Chunk
 from logferry.model.format_names import joins_lines

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from logferry import checksum
-from logferry.client.files.archive import open_content
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.net.conversation.reports import ReportClient
 from logferry.client.proof.verify import NEVER_SHIPPED, UNKNOWN

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.archive import open_content
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import is_pattern, matching
 from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix

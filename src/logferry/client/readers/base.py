@@ -7,7 +7,7 @@ reader must never wait: `read` returns what is available now, and the descriptor
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss

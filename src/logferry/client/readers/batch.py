@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.fd_pool import DescriptorPool
+from logferry.client.files.content.fd_pool import DescriptorPool
 from logferry.client.files.identity import FileIdentity
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import Discovery
 from logferry.client.readers.base import losses_if_unreachable

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from logferry.client.files.archive import uncompressed
-from logferry.client.files.fd_pool import DescriptorPool, PooledContent
+from logferry.client.files.archives.archive import uncompressed
+from logferry.client.files.content.fd_pool import DescriptorPool, PooledContent
+from logferry.client.files.content.snapshot import Snapshot
 from logferry.client.files.identity import FileIdentity, fingerprint, identity_of
-from logferry.client.files.line_reader import SourceFile
-from logferry.client.files.snapshot import Snapshot
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.foreign_links import status_reached
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.input_rules import InputRules

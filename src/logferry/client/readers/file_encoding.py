@@ -7,8 +7,8 @@ would have changed. Must never decode a file.
 import sys
 from typing import NamedTuple
 
-from logferry.client.files.holes import NUL
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.content.holes import NUL
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.rendering.encodings import BEGINNING_BYTES, encoding_of
 
 

@@ -8,9 +8,9 @@ import sys
 from dataclasses import replace
 from typing import Final
 
-from logferry.client.files.format_choice import FormatChoice
-from logferry.client.files.header_lines import HeaderLines
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.format_choice import FormatChoice
+from logferry.client.files.lines.header_lines import HeaderLines
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.readers.file_encoding import FoundEncoding, find_encoding
 from logferry.client.readers.kubernetes_names import kubernetes_fields
 from logferry.config import InputSettings

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from logferry import checksum
-from logferry.client.files.format_choice import formats_shown
-from logferry.client.files.header_lines import headers_of
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.format_choice import formats_shown
+from logferry.client.files.lines.header_lines import headers_of
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.model.chunk import Chunk
 from logferry.model.encoding_names import RANGE_ENCODINGS, UTF_8
 from logferry.model.format_names import CURRENT_RULES, has_header, joins_lines

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.identity import TAIL_BYTES
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.readers.base import losses_between, losses_if_unreachable
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.readers.stdin_content import NAME, StdinContent

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Final
 
-from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
+from logferry.client.files.content.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import cause_of
 
 logger = logging.getLogger(__name__)

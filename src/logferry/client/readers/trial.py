@@ -12,12 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.client.files.archive import open_content
-from logferry.client.files.content import Content, FileContent
-from logferry.client.files.format_choice import FormatChoice
-from logferry.client.files.line_reader import SourceFile
-from logferry.client.files.line_splitter import first_lines
-from logferry.client.files.snapshot import Snapshot
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.content.content import Content, FileContent
+from logferry.client.files.content.snapshot import Snapshot
+from logferry.client.files.lines.format_choice import FormatChoice
+from logferry.client.files.lines.line_reader import SourceFile
+from logferry.client.files.lines.line_splitter import first_lines
 from logferry.client.finding.fifos import is_fifo
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.readers.rerender import lines_in

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from logferry.client.files.archive import open_content
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.recognition.recognise import has_content
 from logferry.client.state.checkpoint import Checkpoint

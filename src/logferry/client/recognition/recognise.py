@@ -13,7 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from logferry.client.files.identity import LEAST_PROOF_BYTES, fingerprint
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import (
     earlier_rotated_names,

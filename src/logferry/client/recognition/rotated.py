@@ -15,9 +15,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from logferry.client.files.archive import open_content
+from logferry.client.files.archives.archive import open_content
 from logferry.client.files.identity import FileIdentity, fingerprint, identity_of
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.links import led_to_between, places_of
 from logferry.client.finding.listing import FolderListings, Listing

@@ -402,7 +402,7 @@ def test_a_client_that_compares_a_long_file_is_stopped_between_two_chunks(reason
 
 
 def test_something_else_can_be_done_after_each_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.CHUNK_BYTES", 1000)
     log = append(tmp_path / "app.log", range(200))
     producer = RenderingProducer(BatchReader(ship_settings(log, 1).inputs), metrics=Metrics())
     (source, _), size, calls = source_of(producer), log.stat().st_size, list[int]()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings, Listing
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.readers.follow.truncation import Truncations

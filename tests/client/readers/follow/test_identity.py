@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files import content
+from logferry.client.files.content import content
 from logferry.errors import SourceError
 from tests.support.following import Scene, created_with_inode_of
 from tests.support.processes import ROOT, program
@@ -161,9 +161,9 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, path: Path, *, opening: bool) ->
 
     with monkeypatch.context() as patch:
         if opening:
-            patch.setattr("logferry.client.files.fd_pool.open_regular", refuse_to_open)
+            patch.setattr("logferry.client.files.content.fd_pool.open_regular", refuse_to_open)
         else:
-            patch.setattr("logferry.client.files.fd_pool.os.pread", refuse_to_read)
+            patch.setattr("logferry.client.files.content.fd_pool.os.pread", refuse_to_read)
         yield
 
 

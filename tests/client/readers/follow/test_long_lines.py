@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_reader import CHUNK_BYTES
+from logferry.client.files.lines.line_reader import CHUNK_BYTES
 from logferry.model.chunk import Chunk
 from tests.support.following import Scene
 from tests.support.processes import client, peak_memory
@@ -139,7 +139,7 @@ def test_other_files_are_read_however_long_the_search_for_the_end_of_a_line_take
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line grows as fast as it is searched, until the lines of the other file are stored, one after the other."""
-    monkeypatch.setattr("logferry.client.files.line_reader.SCAN_BYTES", 2 * CHUNK_BYTES)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.SCAN_BYTES", 2 * CHUNK_BYTES)
     other = append(scene.folder / "other.log", [100])
     scene.names = [scene.log, other]
     append(scene.log, [0])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.recognise import Recogniser
 from tests.support.builders import Clock
@@ -23,7 +23,7 @@ def test_a_file_whose_bytes_cannot_be_read_leaves_no_descriptor_open(
     reader = FollowReader([input_settings(log)], clock=Clock())
     log.write_bytes(b"one\n")
     with monkeypatch.context() as broken:
-        broken.setattr("logferry.client.files.fd_pool.os.pread", refuse)
+        broken.setattr("logferry.client.files.content.fd_pool.os.pread", refuse)
         for _ in range(3):
             reader.poll()
         assert open_descriptors(log) == 0
@@ -52,7 +52,7 @@ def test_a_source_file_that_cannot_be_read_at_first_is_closed(tmp_path: Path, mo
     log = tmp_path / "app.log"
     log.write_bytes(b"one\n")
     with monkeypatch.context() as broken:
-        broken.setattr("logferry.client.files.content.os.pread", refuse)
+        broken.setattr("logferry.client.files.content.content.os.pread", refuse)
         with pytest.raises(OSError, match="Input/output error"):
             SourceFile(log, max_line_bytes=64)
     assert open_descriptors(log) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.line_reader import CHUNK_BYTES
+from logferry.client.files.lines.line_reader import CHUNK_BYTES
 from logferry.client.readers.base import Reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.errors import SourceError
@@ -389,7 +389,7 @@ def test_lines_that_were_truncated_before_they_were_read_are_reported_once(follo
 def test_a_truncation_in_the_middle_of_a_long_line_leaves_nothing_busy(
     follow: Follow, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("logferry.client.files.line_reader.SCAN_BYTES", CHUNK_BYTES)
+    monkeypatch.setattr("logferry.client.files.lines.line_reader.SCAN_BYTES", CHUNK_BYTES)
     append(path, b"one\n" + b"x" * 3 * CHUNK_BYTES)
     reader = follow()
     reader.read(max_lines=None)

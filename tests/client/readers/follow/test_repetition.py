@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.fd_pool import DescriptorPool
+from logferry.client.files.content.fd_pool import DescriptorPool
 from logferry.client.files.identity import LEAST_PROOF_BYTES
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow import repetition

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.fd_pool import FileGone
+from logferry.client.files.content.fd_pool import FileGone
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.readers.follow.followed.copies import COPY_SETTLE_S
 from logferry.client.readers.follow.followed.file import FollowedFile

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.readers.base import Reader
 from logferry.client.readers.rerender import Renderings, Rerendered, do_nothing, rerender, rerender_as_stored
 from logferry.client.state.known_losses import KnownLosses

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from logferry.client.files.fd_pool import FileGone
+from logferry.client.files.content.fd_pool import FileGone
 from logferry.client.readers.follow.followed.file import FollowedFile
 from logferry.client.readers.follow.followed.name import FollowedName
 from logferry.client.readers.follow.followed.registry import Registry

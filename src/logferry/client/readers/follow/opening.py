@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.archive import open_content
-from logferry.client.files.fd_pool import DescriptorPool
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.content.fd_pool import DescriptorPool
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.links import places_of

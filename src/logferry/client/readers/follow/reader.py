@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from logferry.client.files.fd_pool import DescriptorPool
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.content.fd_pool import DescriptorPool
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.net.waiting.wakeup import Wakeup
 from logferry.client.readers.base import losses_if_unreachable

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable
 from itertools import chain
 
-from logferry.client.files.archive import open_content
-from logferry.client.files.fd_pool import FileGone
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.content.fd_pool import FileGone
 from logferry.client.files.identity import FileIdentity, identity_of
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.followed.copies import IsCopy, Read, SkipTo, Verdict, Wait, is_same_copy, judge

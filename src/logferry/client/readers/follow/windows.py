@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.identity import identity_of
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.readers.follow.followed.file import FollowedFile
 from logferry.client.readers.follow.followed.name import FollowedName

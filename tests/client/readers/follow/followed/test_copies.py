@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from logferry.client.files.fd_pool import DescriptorPool
+from logferry.client.files.content.fd_pool import DescriptorPool
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.followed.copies import (

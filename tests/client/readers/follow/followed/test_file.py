@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.fd_pool import DescriptorPool
+from logferry.client.files.content.fd_pool import DescriptorPool
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.followed.file import TRANSITIONS, FollowedFile, Standing
 

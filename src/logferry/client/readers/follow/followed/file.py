@@ -10,10 +10,10 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.archive import uncompressed
-from logferry.client.files.fd_pool import DescriptorPool, FileGone, PooledContent
+from logferry.client.files.archives.archive import uncompressed
+from logferry.client.files.content.fd_pool import DescriptorPool, FileGone, PooledContent
 from logferry.client.files.identity import begins_alike
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.foreign_links import check_beside, check_reached
 from logferry.client.finding.listing import FolderListings

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 
-from logferry.client.files.fd_pool import FileGone
+from logferry.client.files.content.fd_pool import FileGone
 from logferry.client.files.identity import FileIdentity
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.rotation_names import shorter_names

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.codecs import LONGEST_BEGINNING, Codec, codec_of
-from logferry.client.files.content import Content, FileContent
-from logferry.client.files.decoder import DamagedData
+from logferry.client.files.archives.codecs import LONGEST_BEGINNING, Codec, codec_of
+from logferry.client.files.archives.decoder import DamagedData
+from logferry.client.files.content.content import Content, FileContent
+from logferry.client.files.content.replay_buffer import BLOCK_BYTES, ReplayBuffer
+from logferry.client.files.content.snapshot import with_true_size
 from logferry.client.files.identity import HEAD_BYTES
-from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
-from logferry.client.files.snapshot import with_true_size
 from logferry.errors import SourceError, cause_of
 from logferry.model.render_spec import LONGEST_LINE_BYTES
 

@@ -8,7 +8,7 @@ nothing is searched for. Must never hold more of a file than one block, nor read
 import sys
 from typing import Final
 
-from logferry.client.files.known_file import KnownFile
+from logferry.client.files.lines.known_file import KnownFile
 from logferry.model.format_names import HEADER_PREFIX, MAX_HEADER_CHARACTERS, has_header, without_header
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.escape import BOM

@@ -8,7 +8,7 @@ at once. Must never touch a NUL inside a line.
 import re
 from typing import Final
 
-from logferry.client.files.content import Content
+from logferry.client.files.content.content import Content
 
 # One read while the end of a hole is searched for.
 _READ_BYTES: Final = 256 * 1024

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.client.files.archive import open_content, uncompressed
-from logferry.client.files.content import Content, FileContent, open_regular
-from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
+from logferry.client.files.archives.archive import open_content, uncompressed
+from logferry.client.files.content.content import Content, FileContent, open_regular
+from logferry.client.files.content.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import SourceError
 from tests.support.running import PeakMemory
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-from logferry.client.files.archive import open_content, uncompressed
-from logferry.client.files.content import Content, FileContent
-from logferry.client.files.replay_buffer import BLOCK_BYTES
+from logferry.client.files.archives.archive import open_content, uncompressed
+from logferry.client.files.content.content import Content, FileContent
+from logferry.client.files.content.replay_buffer import BLOCK_BYTES
 from logferry.errors import SourceError
 from logferry.zstd_library import MODULE, REMEDY
 from tests.support.running import PeakMemory

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from logferry.client.files.content import Content, FileContent
-from logferry.client.files.holes import NUL, end_of_hole
+from logferry.client.files.content.content import Content, FileContent
+from logferry.client.files.content.holes import NUL, end_of_hole
 from logferry.client.files.identity import HEAD_BYTES, TAIL_BYTES, has_bytes, identity_of
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.model.loss import Loss, LossKind

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_splitter import Piece, first_lines, splitter_for
+from logferry.client.files.lines.line_splitter import Piece, first_lines, splitter_for
 from logferry.model.render_spec import RenderSpec
 
 LINES = splitter_for(RenderSpec(max_line_bytes=8))

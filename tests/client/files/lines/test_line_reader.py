@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files import line_reader as source_file
-from logferry.client.files.content import FileContent
+from logferry.client.files.content.content import FileContent
 from logferry.client.files.identity import TAIL_BYTES
-from logferry.client.files.line_reader import CHUNK_BYTES, SourceFile
+from logferry.client.files.lines import line_reader as source_file
+from logferry.client.files.lines.line_reader import CHUNK_BYTES, SourceFile
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.client.files import holes, line_reader
-from logferry.client.files.archive import uncompressed
-from logferry.client.files.content import Content, FileContent
-from logferry.client.files.line_reader import CHUNK_BYTES, SourceFile
-from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
+from logferry.client.files.archives.archive import uncompressed
+from logferry.client.files.content import holes
+from logferry.client.files.content.content import Content, FileContent
+from logferry.client.files.content.replay_buffer import BLOCK_BYTES, ReplayBuffer
+from logferry.client.files.lines import line_reader
+from logferry.client.files.lines.line_reader import CHUNK_BYTES, SourceFile
 from logferry.client.readers.stdin_content import StdinContent
 from logferry.model.chunk import Chunk
 from logferry.model.render_spec import RenderSpec

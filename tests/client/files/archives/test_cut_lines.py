@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.archive import open_content
-from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.lines.line_reader import SourceFile
 from logferry.model.chunk import Chunk
 from logferry.model.render_spec import RenderSpec
-from tests.client.files.test_archive_formats import Format, every_format
+from tests.client.files.archives.test_archive_formats import Format, every_format
 from tests.support.events import judge
 from tests.support.running import RunningServer
 from tests.support.shipping import losses, once, shipping

@@ -1,7 +1,7 @@
 """The compression formats of archives: how a member of each begins, and how its bytes are decoded.
 
 Owns the table of formats that the client can read; client/finding/compressed.py has the suffixes and magic numbers.
-Must never read a file: client/files/archive.py does.
+Must never read a file: client/files/archives/archive.py does.
 """
 
 import errno
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from logferry.client.files.decoder import MAX_DECODER_BYTES, DamagedData, Decoder
-from logferry.client.files.zstd import ZstdDecoder
+from logferry.client.files.archives.decoder import MAX_DECODER_BYTES, DamagedData, Decoder
+from logferry.client.files.archives.zstd import ZstdDecoder
 from logferry.client.finding.compressed import MAGICS_BY_SUFFIX
 from logferry.zstd_library import MODULE, REMEDY, zstd_library
 

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Generator
 from typing import Any, Final
 
-from logferry.client.files.decoder import DamagedData
+from logferry.client.files.archives.decoder import DamagedData
 
 _SKIPPABLE_MAGIC: Final = b"\x2a\x4d\x18"  # after a byte from 0x50 to 0x5f
 _RLE_BLOCK: Final = 1

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.archive import open_content
-from logferry.client.files.content import Content, FileContent
-from logferry.client.files.fd_pool import DescriptorPool, PooledContent
+from logferry.client.files.archives.archive import open_content
+from logferry.client.files.content.content import Content, FileContent
+from logferry.client.files.content.fd_pool import DescriptorPool, PooledContent
 from logferry.client.readers.stdin_content import StdinContent
 
 DATA = b"".join(b"line %d\n" % number for number in range(2000))

@@ -8,8 +8,8 @@ rendered by what was chosen without it. Must never hold lines between two looks,
 import sys
 from typing import Final
 
-from logferry.client.files.holes import NUL
-from logferry.client.files.text_file import TextFile
+from logferry.client.files.content.holes import NUL
+from logferry.client.files.lines.text_file import TextFile
 from logferry.rendering.detect import FALLBACK, SAMPLE_LINES, Tally, chosen, recogniser, telling_text
 from logferry.rendering.engine.escape import BOM
 

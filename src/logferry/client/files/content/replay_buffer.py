@@ -8,7 +8,7 @@ newline would do. NULs at the beginning of a line (see holes.py) do not count as
 from bisect import bisect_right
 from typing import Final
 
-from logferry.client.files.holes import leading_nuls
+from logferry.client.files.content.holes import leading_nuls
 from logferry.client.files.identity import TAIL_BYTES
 
 # The maximum size of one append. At least this much of every line is kept, so that the omitted bytes depend only on the

@@ -8,9 +8,9 @@ import sys
 from bisect import bisect_right
 from pathlib import Path
 
-from logferry.client.files.content import Content
-from logferry.client.files.holes import NUL
-from logferry.client.files.known_file import KnownFile
+from logferry.client.files.content.content import Content
+from logferry.client.files.content.holes import NUL
+from logferry.client.files.lines.known_file import KnownFile
 from logferry.rendering.encodings import TextEncoding, encoding_named
 
 

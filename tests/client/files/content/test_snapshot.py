@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files import snapshot
-from logferry.client.files.content import FileContent
-from logferry.client.files.snapshot import Snapshot, with_true_size
+from logferry.client.files.content import snapshot
+from logferry.client.files.content.content import FileContent
+from logferry.client.files.content.snapshot import Snapshot, with_true_size
 from logferry.client.readers.batch import BatchReader
 from tests.support.builders import append
 from tests.support.events import prove

@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.content import Content
-from logferry.client.files.format_choice import FormatChoice
-from logferry.client.files.header_lines import HeaderLines
-from logferry.client.files.holes import NUL, end_of_hole, first_hole, without_holes, without_trailing_nuls
+from logferry.client.files.content.content import Content
+from logferry.client.files.content.holes import NUL, end_of_hole, first_hole, without_holes, without_trailing_nuls
 from logferry.client.files.identity import TAIL_BYTES, extended_head, extended_tail, has_bytes
-from logferry.client.files.line_splitter import Piece, first_lines, splitter_for
-from logferry.client.files.text_file import TextFile
+from logferry.client.files.lines.format_choice import FormatChoice
+from logferry.client.files.lines.header_lines import HeaderLines
+from logferry.client.files.lines.line_splitter import Piece, first_lines, splitter_for
+from logferry.client.files.lines.text_file import TextFile
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.render_spec import RenderSpec

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
-from logferry.client.files.content import FileContent, next_data, open_regular
+from logferry.client.files.content.content import FileContent, next_data, open_regular
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.errors import SourceError
 from logferry.telemetry.log_limits import LAST_INTERVAL_S, RepeatLimit

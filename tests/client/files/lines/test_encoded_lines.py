@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.archive import open_content
+from logferry.client.files.archives.archive import open_content
 from logferry.client.files.identity import TAIL_BYTES
-from logferry.client.files.line_reader import CHUNK_BYTES, SourceFile
+from logferry.client.files.lines.line_reader import CHUNK_BYTES, SourceFile
 from logferry.model.chunk import Chunk
 from logferry.model.encoding_names import RANGE_ENCODINGS
 from logferry.model.render_spec import RenderSpec

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from logferry.client.files.content import Content
+from logferry.client.files.content.content import Content
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
 
