@@ -16,7 +16,7 @@ import pytest
 from logferry.client.delivery.outputs import logferry as extension
 from logferry.client.delivery.outputs import selection, several
 from logferry.client.status.snapshot import read
-from logferry.config.server_addresses import ServerAddress
+from logferry.config.kinds.server_addresses import ServerAddress
 from logferry.server.clients.connection.patience import Patience
 from logferry.server.storage.memory_store import MemoryStore
 from tests.faults.chaos_proxy import ChaosProxy, Direction, chaos_proxy

@@ -48,6 +48,10 @@ FLOORS: Final = {
     "client.files.archives": ("archive", "codecs", "zstd", "decoder"),
     "client.files.lines": ("line_reader", "format_choice", "header_lines", "text_file", "known_file", "line_splitter"),
     "client.files.content": ("fd_pool", "snapshot", "replay_buffer", "holes", "content"),
+    "config": ("loading", "pages", "tables", "settings", "options", "kinds"),
+    "config.loading": ("loading", "conflicts", "environment", "toml_file"),
+    "config.settings": ("settings_type", "client_settings", "console_settings", "server_settings", "input_settings"),
+    "config.kinds": ("input_kinds", "listen_urls", "server_addresses", "units", "kinds"),
     "server": (
         *("server", "stores", "reload", "status", "descriptors", "encryption"),
         *("listen", "arrivals", "client_socket", "clients", "storage"),

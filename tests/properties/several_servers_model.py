@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.config.server_addresses import ServerAddress
+from logferry.config.kinds.server_addresses import ServerAddress
 from tests.faults.chaos_proxy import ChaosProxy, chaos_proxy
 from tests.support.running import numbered_line, wait_until
 from tests.support.several_servers import Fleet, fleet

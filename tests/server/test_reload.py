@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logferry.config import ServeSettings, load
-from logferry.config.listen_urls import ListenUrl
+from logferry.config.kinds.listen_urls import ListenUrl
 from logferry.errors import ConfigError
 from logferry.protocol.lines.validation import Accept
 from logferry.protocol.plain.server import Limits

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.config.listen_urls import ListenUrl
+from logferry.config.kinds.listen_urls import ListenUrl
 from logferry.errors import LogferryError, StoreError
 from logferry.protocol.compressor import encode_frame
 from logferry.protocol.plain.acks import ACK_OK

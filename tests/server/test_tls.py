@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from logferry.config.listen_urls import ListenUrl
+from logferry.config.kinds.listen_urls import ListenUrl
 from logferry.server import Patience
 from tests.support.authenticators import Noting
 from tests.support.certificates import DAY, NOW, authority_file, files_of, issued

@@ -10,7 +10,7 @@ from logferry.client.proof.verdict import Verdict
 from logferry.client.proof.verify import verify_all
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings
-from logferry.config.server_addresses import ServerAddress
+from logferry.config.kinds.server_addresses import ServerAddress
 from tests.support.running import RunningServer, running_server
 from tests.support.shipping import Shipping, ship_settings, shipping
 

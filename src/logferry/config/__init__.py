@@ -9,7 +9,11 @@ Names that a starting client does not need are imported on first use, because bu
 
 from typing import TYPE_CHECKING
 
-from logferry.config.client_settings import (
+from logferry.config.kinds.input_kinds import STANDARD_INPUT
+from logferry.config.loading.environment import former_names
+from logferry.config.loading.loading import load
+from logferry.config.options import Group, Option, options_of
+from logferry.config.settings.client_settings import (
     ConnectionSettings,
     RepairSettings,
     ShipSettings,
@@ -17,17 +21,13 @@ from logferry.config.client_settings import (
     TrySettings,
     VerifySettings,
 )
-from logferry.config.environment import former_names
-from logferry.config.input_kinds import STANDARD_INPUT
-from logferry.config.input_settings import FileSettings, InputSettings
-from logferry.config.loading import load
-from logferry.config.options import Group, Option, options_of
-from logferry.config.settings_type import Settings
+from logferry.config.settings.input_settings import FileSettings, InputSettings
+from logferry.config.settings.settings_type import Settings
 
 if TYPE_CHECKING:
-    from logferry.config.console_settings import ConsoleSettings
     from logferry.config.pages import env_example, markdown_table
-    from logferry.config.server_settings import FsckSettings, ServeSettings
+    from logferry.config.settings.console_settings import ConsoleSettings
+    from logferry.config.settings.server_settings import FsckSettings, ServeSettings
     from logferry.config.tables import (
         CONSOLE_OPTIONS,
         FSCK_OPTIONS,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 else:
     _RARE = {
         **dict.fromkeys(("env_example", "markdown_table"), "pages"),
-        **dict.fromkeys(("FsckSettings", "ServeSettings"), "server_settings"),
-        "ConsoleSettings": "console_settings",
+        **dict.fromkeys(("FsckSettings", "ServeSettings"), "settings.server_settings"),
+        "ConsoleSettings": "settings.console_settings",
         "CONSOLE_OPTIONS": "tables",
         **dict.fromkeys(("FSCK_OPTIONS", "INPUT_OPTIONS", "SERVE_OPTIONS"), "tables"),
         **dict.fromkeys(("SHIP_OPTIONS", "STATUS_OPTIONS", "VERIFY_OPTIONS"), "tables"),

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
-from logferry.config.kinds import PATH, Kind, any_number, whole, word_or
+from logferry.config.kinds.kinds import PATH, Kind, any_number, whole, word_or
+from logferry.config.kinds.units import TIB, size
 from logferry.config.options import Declaration, Group
-from logferry.config.units import TIB, size
 
 _URL: Final = re.compile(r"(?:nats|tls)://(?:[^\s/@,]+@)?[^\s/@,]+", re.ASCII)
 _MONITOR: Final = re.compile(r"https?://(?:[^\s/@,]+@)?[^\s/@,]+/?", re.ASCII)

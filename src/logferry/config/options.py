@@ -12,8 +12,8 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
-from logferry.config.kinds import BOOLEAN, HOST_AND_PORT, Kind, choice, word_or
-from logferry.config.units import duration
+from logferry.config.kinds.kinds import BOOLEAN, HOST_AND_PORT, Kind, choice, word_or
+from logferry.config.kinds.units import duration
 
 PREFIX: Final = "LOGFERRY_"
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from logferry.addresses import is_loopback
-from logferry.config.listen_urls import ListenUrl
+from logferry.config.kinds.listen_urls import ListenUrl
 from logferry.errors import LogferryError, cause_of
 from logferry.server.arrivals import Arrivals, has_left
 from logferry.server.client_socket import ClientSocket

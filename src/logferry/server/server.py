@@ -14,7 +14,7 @@ from typing import Any, Final
 from logferry import __version__
 from logferry.addresses import network_of
 from logferry.config import ServeSettings
-from logferry.config.listen_urls import ListenUrl
+from logferry.config.kinds.listen_urls import ListenUrl
 from logferry.errors import StoreError
 from logferry.protocol.lines.validation import Accept
 from logferry.protocol.plain.server import Limits

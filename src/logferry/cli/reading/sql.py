@@ -14,7 +14,7 @@ from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
 from logferry.cli.output import print_notice, print_result, shown, shown_text, table
 from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import add_store, data_dir_of, refuse_console, without_console
-from logferry.config.units import size
+from logferry.config.kinds.units import size
 from logferry.errors import ConfigError
 from logferry.reading.disk.logs import DiskLogs
 from logferry.reading.sql import Query

@@ -10,7 +10,7 @@ from logferry.addresses import is_loopback
 from logferry.cli.command_line import EXIT_OK, CommandLine
 from logferry.cli.output import print_notice
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
-from logferry.config.console_settings import ConsoleSettings
+from logferry.config.settings.console_settings import ConsoleSettings
 from logferry.console import extra
 from logferry.errors import ConfigError
 from logferry.tls_files import watching

@@ -21,7 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.config.units import KIB, MIB, TIB, size
+from logferry.config.kinds.units import KIB, MIB, TIB, size
 from logferry.errors import ConfigError, cause_of
 from logferry.printable import printable, quoted
 from logferry.small_files import NotAFile, read_small_file

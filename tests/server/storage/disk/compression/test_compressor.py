@@ -184,7 +184,7 @@ def test_fsck_says_what_a_crash_has_left(tmp_path: Path) -> None:
 
 
 def test_a_server_that_cannot_compress_as_it_should_says_so_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.config.conflicts.zstd_library", lambda: None)
+    monkeypatch.setattr("logferry.config.loading.conflicts.zstd_library", lambda: None)
     with pytest.raises(ConfigError) as refused:
         load(ServeSettings, {"segment_compression": "zstd"}, {})
     assert f"--segment-compression zstd needs the Python module {MODULE}: {REMEDY}" in str(refused.value)

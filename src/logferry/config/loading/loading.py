@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from logferry.config import conflicts
-from logferry.config.client_settings import RepairSettings, ShipSettings, TrySettings, VerifySettings
-from logferry.config.environment import unknown_variables
-from logferry.config.input_settings import FileSettings, InputSettings
+from logferry.config.loading import conflicts
+from logferry.config.loading.environment import unknown_variables
 from logferry.config.options import Option, options_of
-from logferry.config.settings_type import Settings
+from logferry.config.settings.client_settings import RepairSettings, ShipSettings, TrySettings, VerifySettings
+from logferry.config.settings.input_settings import FileSettings, InputSettings
+from logferry.config.settings.settings_type import Settings
 from logferry.errors import ConfigError
 from logferry.printable import quoted
 
 if TYPE_CHECKING:
-    from logferry.config.toml_file import Table, TomlFile, Vocabulary
+    from logferry.config.loading.toml_file import Table, TomlFile, Vocabulary
 
 _INPUT_OPTIONS: Final = options_of(InputSettings)
 _INPUT_NAMES: Final = frozenset(option.name for option in _INPUT_OPTIONS)
@@ -163,7 +163,7 @@ class _Judge:
         if path is None:
             return None
         # Imported late: a program without a configuration file need not wait for the TOML parser.
-        from logferry.config.toml_file import read
+        from logferry.config.loading.toml_file import read
 
         try:
             file = read(path, _vocabulary(settings))
@@ -187,10 +187,10 @@ def _vocabulary(settings: type) -> "Vocabulary":
 
     The console has a file of its own.
     """
-    from logferry.config.console_settings import ConsoleSettings
-    from logferry.config.server_settings import FsckSettings, ServeSettings
+    from logferry.config.loading.toml_file import Vocabulary
+    from logferry.config.settings.console_settings import ConsoleSettings
+    from logferry.config.settings.server_settings import FsckSettings, ServeSettings
     from logferry.config.tables import CONSOLE_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS
-    from logferry.config.toml_file import Vocabulary
 
     client, server = (tuple(option.name for option in options) for options in (SHIP_OPTIONS, SERVE_OPTIONS))
     if settings in (ServeSettings, FsckSettings):

@@ -9,7 +9,7 @@ import warnings
 from dataclasses import replace
 from typing import Final
 
-from logferry.config.kinds import Kind, any_number, at_home, not_empty, several, word_or
+from logferry.config.kinds.kinds import Kind, any_number, at_home, not_empty, several, word_or
 from logferry.model.encoding_names import ENCODING_NAMES, encoding_name
 from logferry.model.format_names import FORMAT_NAMES, NESTED_FORMATS, REGEX_PREFIX, RUNTIME_FORMATS, parts_of
 from logferry.model.render_spec import MULTILINE_NAMES, REDACTION_NAMES, RESERVED_KEYS, is_level_word

@@ -6,7 +6,7 @@ Each field declares its option (see `options`). This module reads nothing: `load
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from logferry.config.input_kinds import (
+from logferry.config.kinds.input_kinds import (
     ENCODING,
     FIELDS,
     FILE_PATTERNS,
@@ -18,9 +18,9 @@ from logferry.config.input_kinds import (
     PATTERNS,
     REDACT,
 )
-from logferry.config.kinds import BOOLEAN, choice, whole
+from logferry.config.kinds.kinds import BOOLEAN, choice, whole
+from logferry.config.kinds.units import KIB, duration, size
 from logferry.config.options import Declaration, Group
-from logferry.config.units import KIB, duration, size
 from logferry.model.encoding_names import ENCODING_NAMES, UTF_8
 from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
 from logferry.model.render_spec import (

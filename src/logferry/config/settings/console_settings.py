@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from logferry.config.kinds import CERTIFICATE_NAME, HOST_AND_PORT, PATH, any_number, whole, word_or
+from logferry.config.kinds.kinds import CERTIFICATE_NAME, HOST_AND_PORT, PATH, any_number, whole, word_or
+from logferry.config.kinds.units import MIB, TIB, duration, size
 from logferry.config.options import Declaration, Group, LogFormat, LogLevel
-from logferry.config.server_settings import DataDir
-from logferry.config.units import MIB, TIB, duration, size
+from logferry.config.settings.server_settings import DataDir
 
 _CONSOLE: Final = "LOGFERRY_CONSOLE_"
 

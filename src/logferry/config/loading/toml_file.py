@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from logferry.config.kinds.units import MIB
 from logferry.config.options import Option
-from logferry.config.units import MIB
 from logferry.errors import ConfigError, cause_of
 from logferry.printable import printable, quoted
 from logferry.suggestions import similar

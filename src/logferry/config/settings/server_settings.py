@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from logferry.config.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any_number, choice, whole, word_or
-from logferry.config.listen_urls import LISTEN_URL, ListenUrl, listen_url
+from logferry.config.kinds.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any_number, choice, whole, word_or
+from logferry.config.kinds.listen_urls import LISTEN_URL, ListenUrl, listen_url
+from logferry.config.kinds.units import KIB, MIB, TIB, days, duration, size
 from logferry.config.nats_settings import (
     Nats,
     NatsCreds,
@@ -20,7 +21,6 @@ from logferry.config.nats_settings import (
     NatsTlsCa,
 )
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
-from logferry.config.units import KIB, MIB, TIB, days, duration, size
 
 DataDir: TypeAlias = Annotated[
     Path, Declaration(PATH, "./data", "the folder where the server stores lines and its ledger", Group.STORAGE)

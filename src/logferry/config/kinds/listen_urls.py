@@ -6,7 +6,7 @@ Owns the form of such a URL. Which of --listen and --server-port wins is `loadin
 import re
 from typing import Final, NamedTuple
 
-from logferry.config.kinds import Kind
+from logferry.config.kinds.kinds import Kind
 
 _PLAIN: Final = "tcp"
 _TLS: Final = "tls"

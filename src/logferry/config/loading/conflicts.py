@@ -6,8 +6,8 @@ This module checks valid values only: `loading` has reported and left out the ot
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from logferry.config.input_kinds import STANDARD_INPUT
-from logferry.config.server_addresses import problems_with
+from logferry.config.kinds.input_kinds import STANDARD_INPUT
+from logferry.config.kinds.server_addresses import problems_with
 from logferry.zstd_library import MODULE, REMEDY, zstd_library
 
 Values = Mapping[str, Any]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from logferry.config import ShipSettings, load
-from logferry.config.server_addresses import SERVER_ADDRESSES
+from logferry.config.kinds.server_addresses import SERVER_ADDRESSES
 from logferry.errors import ConfigError
 
 

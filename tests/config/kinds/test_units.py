@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from logferry.config.kinds import Kind
-from logferry.config.units import GIB, KIB, MIB, TIB, days, duration, size
+from logferry.config.kinds.kinds import Kind
+from logferry.config.kinds.units import GIB, KIB, MIB, TIB, days, duration, size
 
 
 def refused(kind: Kind, value: Any) -> bool:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from logferry.config.input_settings import FileSettings, InputSettings
-from logferry.config.kinds import BOOLEAN, CERTIFICATE_NAME, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
+from logferry.config.kinds.kinds import BOOLEAN, CERTIFICATE_NAME, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
+from logferry.config.kinds.server_addresses import SERVER_ADDRESSES, ServerAddress
+from logferry.config.kinds.units import KIB, TIB, duration, size
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
-from logferry.config.server_addresses import SERVER_ADDRESSES, ServerAddress
-from logferry.config.units import KIB, TIB, duration, size
+from logferry.config.settings.input_settings import FileSettings, InputSettings
 
 ServerHost: TypeAlias = Annotated[
     str, Declaration(TEXT, "localhost", "the server's host name or IP address", Group.TARGET, variable="SERVER_HOST")

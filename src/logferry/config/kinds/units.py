@@ -7,7 +7,7 @@ messages show limits.
 import re
 from typing import Final
 
-from logferry.config.kinds import Kind
+from logferry.config.kinds.kinds import Kind
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from logferry.config.kinds import Kind, any_number
+from logferry.config.kinds.kinds import Kind, any_number
 
 # Each server has a label in the metrics of its clients, and a place in their checkpoints.
 MAX_SERVERS: Final = 16

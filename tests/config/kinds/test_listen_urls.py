@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from logferry.config import ServeSettings, load
-from logferry.config.listen_urls import LISTEN_URL, ListenUrl
+from logferry.config.kinds.listen_urls import LISTEN_URL, ListenUrl
 from logferry.errors import ConfigError
 
 

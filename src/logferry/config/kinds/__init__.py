@@ -1,0 +1,1 @@
+"""The kinds of values: how a text becomes a value, and which values are allowed."""

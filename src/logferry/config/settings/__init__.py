@@ -1,0 +1,1 @@
+"""The settings of all commands, whose fields declare the options."""
