@@ -9,14 +9,10 @@ from typing import Any, Final
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from logferry.client.files.line_splitter import first_lines
 
 from logferry import checksum, speedups
 from logferry.client.files.identity import fingerprint
-<<<<<<< HEAD
-=======
 from logferry.client.files.lines.line_splitter import first_lines
->>>>>>> b6705b44 (What reads log files has rooms: the properties of the compiled part import from them)
 from logferry.model.format_names import CURRENT_RULES, FORMATS
 from logferry.protocol.lines import validation
 from logferry.protocol.lines.text import runs_by_validity
