@@ -50,7 +50,9 @@ FLOORS: Final = {
     "client.files.content": ("fd_pool", "snapshot", "replay_buffer", "holes", "content"),
     "config": ("loading", "pages", "tables", "settings", "options", "kinds"),
     "config.loading": ("loading", "conflicts", "environment", "toml_file"),
-    "config.settings": ("settings_type", "client_settings", "console_settings", "server_settings", "input_settings"),
+    "config.settings": (
+        *("settings_type", "client_settings", "console_settings", "server_settings", "nats_settings", "input_settings"),
+    ),
     "config.kinds": ("input_kinds", "listen_urls", "server_addresses", "units", "kinds"),
     "server": (
         *("server", "stores", "reload", "status", "descriptors", "encryption"),

@@ -10,7 +10,8 @@ from typing import Annotated, TypeAlias
 from logferry.config.kinds.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any_number, choice, whole, word_or
 from logferry.config.kinds.listen_urls import LISTEN_URL, ListenUrl, listen_url
 from logferry.config.kinds.units import KIB, MIB, TIB, days, duration, size
-from logferry.config.nats_settings import (
+from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
+from logferry.config.settings.nats_settings import (
     Nats,
     NatsCreds,
     NatsMaxBytes,
@@ -20,7 +21,6 @@ from logferry.config.nats_settings import (
     NatsShards,
     NatsTlsCa,
 )
-from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
 
 DataDir: TypeAlias = Annotated[
     Path, Declaration(PATH, "./data", "the folder where the server stores lines and its ledger", Group.STORAGE)
