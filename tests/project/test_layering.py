@@ -51,7 +51,8 @@ FLOORS: Final = {
     "config": ("loading", "pages", "tables", "settings", "options", "kinds"),
     "config.loading": ("loading", "conflicts", "environment", "toml_file"),
     "config.settings": (
-        *("settings_type", "client_settings", "console_settings", "server_settings", "nats_settings", "input_settings"),
+        *("settings_type", "client_settings", "ship_settings", "connection_settings"),
+        *("console_settings", "server_settings", "nats_settings", "input_settings"),
     ),
     "config.kinds": ("input_kinds", "listen_urls", "server_addresses", "units", "kinds"),
     "server": (

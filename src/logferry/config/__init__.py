@@ -1,8 +1,8 @@
 """Every option, declared once; `--help`, `.env.example` and docs/configuration.md are generated from the declarations.
 
-The rest of the program receives settings: `client_settings`, `input_settings`, `server_settings`. Their fields declare
-the options. `options` defines what a declaration is; `kinds`, `units` and `input_kinds` parse texts into values.
-`loading` finds each value: on the command line, in the `environment`, in the file (`toml_file`), or the default.
+The rest of the program receives settings; `settings` has those of each command. Their fields declare the options.
+`options` defines what a declaration is; `kinds` parses texts into values. `loading` finds each value: on the command
+line, in the environment, in the file, or the default.
 
 Names that a starting client does not need are imported on first use, because building settings classes is slow.
 """
@@ -13,16 +13,11 @@ from logferry.config.kinds.input_kinds import STANDARD_INPUT
 from logferry.config.loading.environment import former_names
 from logferry.config.loading.loading import load
 from logferry.config.options import Group, Option, options_of
-from logferry.config.settings.client_settings import (
-    ConnectionSettings,
-    RepairSettings,
-    ShipSettings,
-    StatusSettings,
-    TrySettings,
-    VerifySettings,
-)
+from logferry.config.settings.client_settings import RepairSettings, StatusSettings, TrySettings, VerifySettings
+from logferry.config.settings.connection_settings import ConnectionSettings
 from logferry.config.settings.input_settings import FileSettings, InputSettings
 from logferry.config.settings.settings_type import Settings
+from logferry.config.settings.ship_settings import ShipSettings
 
 if TYPE_CHECKING:
     from logferry.config.pages import env_example, markdown_table

@@ -3,10 +3,11 @@
 from typing import Final
 
 from logferry.config.options import options_of
-from logferry.config.settings.client_settings import ShipSettings, StatusSettings, VerifySettings
+from logferry.config.settings.client_settings import StatusSettings, VerifySettings
 from logferry.config.settings.console_settings import ConsoleSettings
 from logferry.config.settings.input_settings import InputSettings
 from logferry.config.settings.server_settings import FsckSettings, ServeSettings
+from logferry.config.settings.ship_settings import ShipSettings
 
 INPUT_OPTIONS: Final = options_of(InputSettings)
 SHIP_OPTIONS: Final = options_of(ShipSettings)

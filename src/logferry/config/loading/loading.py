@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from logferry.config.loading import conflicts
 from logferry.config.loading.environment import unknown_variables
 from logferry.config.options import Option, options_of
-from logferry.config.settings.client_settings import RepairSettings, ShipSettings, TrySettings, VerifySettings
+from logferry.config.settings.client_settings import RepairSettings, TrySettings, VerifySettings
 from logferry.config.settings.input_settings import FileSettings, InputSettings
 from logferry.config.settings.settings_type import Settings
+from logferry.config.settings.ship_settings import ShipSettings
 from logferry.errors import ConfigError
 from logferry.printable import quoted
 

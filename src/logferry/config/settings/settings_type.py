@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from logferry.config.settings.client_settings import RepairSettings, ShipSettings, StatusSettings, TrySettings
+    from logferry.config.settings.client_settings import RepairSettings, StatusSettings, TrySettings
     from logferry.config.settings.console_settings import ConsoleSettings
     from logferry.config.settings.server_settings import FsckSettings, ServeSettings
+    from logferry.config.settings.ship_settings import ShipSettings
 
 Settings = TypeVar(
     "Settings",
