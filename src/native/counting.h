@@ -1,10 +1,10 @@
-/* Counting stored records: by level, by minute, by the pattern of their message (reading/counting.py). */
+/* Counting stored records: by level, by minute, by the pattern of their message (reading/counting/line_counts.py). */
 #ifndef LOGFERRY_COUNTING_H
 #define LOGFERRY_COUNTING_H
 
 #include "common.h"
 
-/* What a count distinguishes: the values of `Part` in reading/counting.py. */
+/* What a count distinguishes: the values of `Part` in reading/counting/line_counts.py. */
 enum { BY_LEVEL = 1, BY_MINUTE = 2, BY_PATTERN = 4 };
 
 /* The longest level and timestamp that count as one. */
@@ -14,7 +14,7 @@ enum { BY_LEVEL = 1, BY_MINUTE = 2, BY_PATTERN = 4 };
  * room for MOST_WORD_BYTES. */
 byte *put_minute(byte *out, const byte *at, const byte *end);
 
-/* A pattern covers at least this much of a message, if it is as long: reading/message_patterns.py. */
+/* A pattern covers at least this much of a message, if it is as long: reading/counting/message_patterns.py. */
 #define PATTERN_COVERS 256
 
 /* No pattern is longer: what is replaced at least doubles, and the last part may go beyond what is covered. */

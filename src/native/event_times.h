@@ -1,4 +1,4 @@
-/* When the events of lines happened: reads timestamps as reading/timestamps.py does, of the forms that most lines have.
+/* When the events of lines happened: reads timestamps as reading/times/timestamps.py does, of the most frequent forms.
  *
  * A form that is not read here makes the times of all lines around it unknown; it never makes them wrong. Times are in
  * milliseconds of Unix time, without the rest of a fraction. */

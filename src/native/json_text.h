@@ -34,7 +34,7 @@ skip_string(const byte *at, const byte *end)
     }
 }
 
-/* How many objects and arrays may lie in each other, the record included: MAX_NESTING of protocol/long_lines.py. */
+/* How many objects and arrays may lie in each other, the record included: MAX_NESTING of protocol/lines/long_lines.py. */
 #define MOST_NESTED 64
 
 static inline const byte *

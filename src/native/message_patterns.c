@@ -1,4 +1,4 @@
-/* What messages have in common: `pattern_of` in reading/message_patterns.py. */
+/* What messages have in common: `pattern_of` in reading/counting/message_patterns.py. */
 #include "bytes.h"
 #include "counting.h"
 #include "output.h"

@@ -1,4 +1,4 @@
-/* The minute of a timestamp, as text: `minute_of` in reading/counting.py. */
+/* The minute of a timestamp, as text: `minute_of` in reading/counting/line_counts.py. */
 #include "bytes.h"
 #include "counting.h"
 

@@ -3,7 +3,7 @@
 #include "json_text.h"
 #include "validation.h"
 
-/* The state of a scan that may stop after any byte: the layout of protocol/long_lines.py, whose `scan_record` is the
+/* The state of a scan that may stop after any byte: the layout of protocol/lines/long_lines.py, whose `scan_record` is the
  * reference. Each array index below is that of a byte of the state. */
 enum {
     MODE, FOUND, DEPTH, KEY, MATCHING, MATCHED, COUNT, UNIT_HIGH, UNIT_LOW, STACK,

@@ -1,4 +1,4 @@
-/* Whether lines are records (protocol/validation.py and protocol/long_lines.py). */
+/* Whether lines are records (protocol/lines/validation.py and protocol/lines/long_lines.py). */
 #ifndef LOGFERRY_VALIDATION_H
 #define LOGFERRY_VALIDATION_H
 
