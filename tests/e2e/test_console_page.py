@@ -342,6 +342,7 @@ def test_tabs_show_hosts_proof_and_storage(console: Console, source: MemorySourc
         "web-2": {**said, "at": utc(round(now * 1000) - 900_000), "behind_since": None},
     }
     with chromium.page(f"{console.url}?tab=hosts") as page:
+        shows(page, "1.2, ")
         shows(page, ": <the server>")
         found = [row.inner_text() for row in page.query_selector_all("#view-hosts tbody td:nth-child(6)")]
         assert found[0].startswith("4.1 kB, since ")
