@@ -6,14 +6,15 @@ line until it is drawn anew (streams.py).
 
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from logferry.cli.output import are_notices_json, size_text
-from logferry.cli.streams import transient_line
+from logferry.cli.streams import before_errors, write_all
 from logferry.progress import Progress
 from logferry.worker import Worker
 
@@ -28,6 +29,36 @@ _PATIENCE_S: Final = 0.5
 _MOST_COLUMNS: Final = 120
 
 
+class TransientLine:
+    """The last line of the terminal behind standard error, until something else is written there.
+
+    Any thread may use it.
+    """
+
+    _ERASE: Final = b"\r\x1b[K"
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may print while its thread draws the line
+        self._is_shown = False
+
+    def show(self, text: str) -> None:
+        """Draw the line, or draw it anew."""
+        with self._lock, suppress(OSError):
+            write_all(2, self._ERASE + text.encode(errors="backslashreplace"))
+            self._is_shown = True
+
+    def clear(self) -> None:
+        """Erase the line, if it is there."""
+        with self._lock, suppress(OSError):
+            if self._is_shown:
+                self._is_shown = False
+                write_all(2, self._ERASE)
+
+
+_line: Final = TransientLine()
+before_errors(_line.clear)
+
+
 @contextmanager
 def showing_progress(what: str, look: Callable[[], Progress | None]) -> Iterator[None]:
     """Show on the terminal what `look` sees, inside a `with`; `what` is a verb like "shipping"."""
@@ -40,7 +71,7 @@ def showing_progress(what: str, look: Callable[[], Progress | None]) -> Iterator
         yield
     finally:
         worker.stop()
-        transient_line.clear()
+        _line.clear()
 
 
 def _draw(worker: Worker, what: str, look: Callable[[], Progress | None]) -> None:
@@ -52,7 +83,7 @@ def _draw(worker: Worker, what: str, look: Callable[[], Progress | None]) -> Non
             seen.append((time.monotonic(), progress.done_bytes))
             (first_at, first), (now, last) = seen[0], seen[-1]
             rate = (last - first) / (now - first_at) if now > first_at else 0.0
-            transient_line.show(progress_text(what, progress, rate)[: _columns() - 1])
+            _line.show(progress_text(what, progress, rate)[: _columns() - 1])
 
 
 def _columns() -> int:

@@ -11,7 +11,7 @@ import io
 import os
 import select
 import sys
-import threading
+from collections.abc import Callable
 from typing import Final, TextIO
 
 # A terminal or pipe may be non-blocking because another program made it so. Wait this long for its reader.
@@ -44,33 +44,13 @@ def write_if_ready(descriptor: int, data: bytes) -> None:
             os.write(descriptor, data)
 
 
-class TransientLine:
-    """The last line of the terminal behind standard error, until something else is written there.
-
-    Any thread may use it.
-    """
-
-    _ERASE: Final = b"\r\x1b[K"
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may print while its thread draws the line
-        self._is_shown = False
-
-    def show(self, text: str) -> None:
-        """Draw the line, or draw it anew."""
-        with self._lock, contextlib.suppress(OSError):
-            write_all(2, self._ERASE + text.encode(errors="backslashreplace"))
-            self._is_shown = True
-
-    def clear(self) -> None:
-        """Erase the line, if it is there."""
-        with self._lock, contextlib.suppress(OSError):
-            if self._is_shown:
-                self._is_shown = False
-                write_all(2, self._ERASE)
+# What is done before anything is written to standard error.
+_before_errors: Final[list[Callable[[], object]]] = []
 
 
-transient_line: Final = TransientLine()
+def before_errors(call: Callable[[], object]) -> None:
+    """Have `call` called before anything is written to standard error, in the thread that writes."""
+    _before_errors.append(call)
 
 
 class _Lenient(io.RawIOBase):
@@ -93,7 +73,8 @@ class _Lenient(io.RawIOBase):
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
         try:
             if self._descriptor == 2:
-                transient_line.clear()
+                for call in _before_errors:
+                    call()
             write_all(self._descriptor, memoryview(data))
             self._is_failing = False
         except OSError as error:

@@ -16,7 +16,7 @@ from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, FsckSettings, ServeSett
 from logferry.errors import ConfigError
 from logferry.model.format_names import FORMAT_NAMES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)

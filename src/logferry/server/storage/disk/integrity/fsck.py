@@ -59,9 +59,8 @@ def _ledger_finding(size: int, problem: str) -> Finding:
 
 
 def _segments(data_dir: Path, ledger: Ledger, tally: Tally) -> Iterator[Finding]:
-    for row in ledger.segments("open", "closed"):
-        tally.total_bytes += row.bytes
-        tally.total_files += 1
+    totals = ledger.totals()
+    tally.total_bytes, tally.total_files = sum(each.bytes for each in totals), sum(each.segments for each in totals)
     is_in_use = holder_of(data_dir) is not None
     journals = JournalFiles(data_dir / FOLDER_NAME)
     for row in ledger.segments("open", "closed"):
