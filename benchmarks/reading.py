@@ -235,7 +235,7 @@ class Comparison:
         self.rows: list[tuple[str, str, str]] = []
         self.skipped: list[str] = []
 
-    def targets(self, plain: Path, compressed: Path | None, many: Path | None) -> Iterator[Target]:
+    def targets(self, plain: Path, compressed: Path, many: Path | None) -> Iterator[Target]:
         """Yield each target when it is measured. Raises BenchmarkError."""
         segments = [str(path) for path in sorted((plain / "segments").rglob("*.ndjson"))]
         yield self._text(plain, segments)
@@ -244,12 +244,11 @@ class Comparison:
         if (target := self._duckdb(segments, stats)) is not None:
             yield target
         yield self._first(plain)
-        if compressed:
-            yield self._compressed_size(compressed)
-            packed = self._stats("stats by minute, compressed", compressed)
-            yield at_most(
-                "stats: over compressed segments", packed.seconds / stats.seconds, _MAX_COMPRESSED_RATIO, "x plain"
-            )
+        yield self._compressed_size(compressed)
+        packed = self._stats("stats by minute, compressed", compressed)
+        yield at_most(
+            "stats: over compressed segments", packed.seconds / stats.seconds, _MAX_COMPRESSED_RATIO, "x plain"
+        )
         if many:
             yield self._of_many(many)
         peak = max(self.peaks, key=self.peaks.__getitem__)
@@ -335,12 +334,6 @@ def at_most(name: str, value: float, most: float, unit: str) -> Target:
     return Target(name, f"{most:g} {unit}", f"{value:.3g} {unit}", value <= most)
 
 
-def has_compression() -> bool:
-    """Whether the server can compress segments."""
-    shown = subprocess.run(logferry("serve", "--help"), capture_output=True, text=True, env=environment(), check=True)
-    return "--segment-compression" in shown.stdout
-
-
 def main() -> int:
     """Measure, and print the tables."""
     options = _options()
@@ -350,15 +343,10 @@ def main() -> int:
         say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
         say(f"writing {options.lines:,} lines, and shipping them")
         day = make_day(folder, options.lines)
-        plain_flags = ("--segment-compression", "none") if has_compression() else ()
-        plain = store(day, folder / "plain", *plain_flags)
-        compressed = None
+        plain = store(day, folder / "plain", "--segment-compression", "none")
+        size = max(options.lines * 120 // HOSTS // 4, 65_536)
+        compressed = store(day, folder / "compressed", "--segment-bytes", str(size))
         comparison = Comparison(day, folder, options.rounds)
-        if plain_flags:
-            size = max(options.lines * 120 // HOSTS // 4, 65_536)
-            compressed = store(day, folder / "compressed", "--segment-bytes", str(size))
-        else:
-            comparison.skipped.append("this server does not compress segments")
         shutil.rmtree(folder / "web-1")
         many = store_many(folder / "many", options.logs) if options.logs else None
         found: list[Target] = []
