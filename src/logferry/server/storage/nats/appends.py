@@ -191,15 +191,8 @@ class Appends:
 
     async def _attempt_in_turn(self, run: _Run, stream: str) -> int:
         size = sum(delivery.size for delivery in run.deliveries)
-        await self._stalls.enter(stream)
-        try:
-            await self._in_flight.enter(run.deliveries[0].sender, size)
-            try:
-                return await self._attempt(run)
-            finally:
-                self._in_flight.leave(size)
-        finally:
-            self._stalls.leave(stream)
+        async with self._stalls.trying(stream), self._in_flight.holding(run.deliveries[0].sender, size):
+            return await self._attempt(run)
 
     async def _attempt(self, run: _Run) -> int:
         """Judge a run and append what it adds; return how many repeats it has. Raises NatsError."""

@@ -206,7 +206,7 @@ async def connect(settings: NatsSettings) -> NatsWire:
 
 def shown(urls: Sequence[str]) -> str:
     """Return addresses for messages, without the names and passwords in them."""
-    return ", ".join(re.sub(r"//[^/@]*@", "//", url) for url in urls)
+    return printable(", ".join(re.sub(r"//[^/@]*@", "//", url) for url in urls))
 
 
 def _tls(settings: NatsSettings) -> ssl.SSLContext | None:

@@ -9,9 +9,8 @@ import logging
 import urllib.request
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from logferry.printable import printable
+from logferry.server.storage.nats.connection import shown
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ def durability(monitors: Sequence[str], replicas: int) -> str:
         config = told.get("config")
         if not isinstance(config, dict) or config.get("sync_always") is not True:
             why = "does not say how it syncs" if not told else "syncs now and then: set sync_interval: always there"
-            logger.warning("the NATS server at %s %s; acks promise %s", shown(monitor), why, otherwise)
+            logger.warning("the NATS server at %s %s; acks promise %s", shown([monitor]), why, otherwise)
             return otherwise
         syncing.add(told.get("server_id"))
     if len(syncing) < replicas:
@@ -48,9 +47,3 @@ def ask(monitor: str, path: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def shown(monitor: str) -> str:
-    """Return an address for messages, without the name and password in it."""
-    parts = urlsplit(monitor)
-    return printable(f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else ""))

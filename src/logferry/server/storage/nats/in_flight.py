@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 # Each waits for an answer or two. More at a time are not faster, and the servers would answer the last ones too late.
@@ -19,8 +21,17 @@ class InFlight:
         self._bytes = 0
         self._waiting: OrderedDict[str | int, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
 
-    async def enter(self, sender: str | int, size: int) -> None:
-        """Wait until there is room for a message and the requests before it; `leave` must follow."""
+    @asynccontextmanager
+    async def holding(self, sender: str | int, size: int) -> AsyncIterator[None]:
+        """Hold the room of a message inside an `async with`."""
+        await self._enter(sender, size)
+        try:
+            yield
+        finally:
+            self._leave(size)
+
+    async def _enter(self, sender: str | int, size: int) -> None:
+        """Wait until there is room for a message and the requests before it; `_leave` must follow."""
         if not self._waiting and self._has_room(size):
             self._take(size)
             return
@@ -30,10 +41,10 @@ class InFlight:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave(size)
+                self._leave(size)
             raise
 
-    def leave(self, size: int) -> None:
+    def _leave(self, size: int) -> None:
         """Give the room of a message back."""
         self._messages -= 1
         self._bytes -= size

@@ -137,15 +137,8 @@ class PlainLines:
         log, end = lane.key[0], lane.end
         stream, subject = self._names.stream(end.source), self._names.lines(end.source)
         written = headers.written(link) | headers.written_names(headers.Names(log.host, log.path, log.identity))
-        await self._stalls.enter(stream)
-        try:
-            await self._in_flight.enter(sender, link.size)
-            try:
-                end.sequence = await self._wire.publish(subject, [payload], written, stream=stream, after=end.sequence)
-            finally:
-                self._in_flight.leave(link.size)
-        finally:
-            self._stalls.leave(stream)
+        async with self._stalls.trying(stream), self._in_flight.holding(sender, link.size):
+            end.sequence = await self._wire.publish(subject, [payload], written, stream=stream, after=end.sequence)
         end.totals = link.totals
 
     async def _is_there(self, lane: _Lane, totals: Totals) -> bool:

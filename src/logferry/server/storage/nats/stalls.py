@@ -9,6 +9,8 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from logferry.server.storage.store import StoreState
@@ -53,15 +55,24 @@ class Stalls:
         if not self._since:
             self._state.change(StoreState.STORING)
 
-    async def enter(self, stream: str) -> None:
-        """Wait until a request may be made of a stream; `leave` must follow."""
+    @asynccontextmanager
+    async def trying(self, stream: str) -> AsyncIterator[None]:
+        """Make a request of a stream inside an `async with`."""
+        await self._enter(stream)
+        try:
+            yield
+        finally:
+            self._leave(stream)
+
+    async def _enter(self, stream: str) -> None:
+        """Wait until a request may be made of a stream; `_leave` must follow."""
         while stream in self._since and self._tries.get(stream, 0) >= _MAX_TRIES:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(stream, deque()).append(turn)
             await turn
         self._tries[stream] = self._tries.get(stream, 0) + 1
 
-    def leave(self, stream: str) -> None:
+    def _leave(self, stream: str) -> None:
         """Note that a request has ended, well or not."""
         self._tries[stream] -= 1
         waiting = self._waiting.get(stream)
