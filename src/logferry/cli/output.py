@@ -6,6 +6,7 @@ never fail because nobody can read the output: streams.py sees to that.
 
 import contextlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -86,6 +87,22 @@ def size_text(size: int) -> str:
     while amount >= 999.5 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
     return f"{amount:.0f} {_UNITS[unit]}" if unit == 0 or amount >= 99.5 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration for people, in its two largest units: "1 h 5 min"."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    rest, parts = round(seconds), []
+    for unit, size in units:
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def terminal_columns() -> int | None:
+    """Return the width of the terminal that standard output is; None if it is something else."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def as_json(value: object) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from logferry.cli.output import are_notices_json, size_text
+from logferry.cli.output import are_notices_json, duration_text, size_text
 from logferry.cli.streams import before_errors, write_all
 from logferry.progress import Progress
 from logferry.worker import Worker
@@ -101,13 +101,5 @@ def progress_text(what: str, progress: Progress, rate: float) -> str:
         return f"{what}: {files}"
     parts = [f"{size_text(progress.done_bytes)} of {size_text(total)} ({100 * progress.done_bytes // total} %)"]
     if rate > 0:
-        parts += [f"{size_text(round(rate))}/s", f"{_time_text((total - progress.done_bytes) / rate)} left"]
+        parts += [f"{size_text(round(rate))}/s", f"{duration_text((total - progress.done_bytes) / rate)} left"]
     return f"{what}: {', '.join([*parts, files] if progress.total_files > 1 else parts)}"
-
-
-def _time_text(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

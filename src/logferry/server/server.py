@@ -216,9 +216,9 @@ class Server:
 
     def describe(self) -> str:
         """Return how the server is, in one line. Any thread may ask."""
-        stats = self._status.stats()
-        reason = self._status.snapshot().verdict.reason
-        return reason or f"{stats.connections} clients connected, {stats.lines_stored} lines stored"
+        now = self._status.snapshot()
+        numbers = f"{now.gauges['connections']:.0f} clients connected, {now.counters['lines_stored']} lines stored"
+        return now.verdict.reason or numbers
 
     def reconfigure(self, settings: ServeSettings) -> None:
         """Apply settings that differ in what reload.py lists as changeable. What clients were promised stays."""

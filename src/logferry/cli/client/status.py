@@ -1,7 +1,5 @@
 """`logferry status`: reports what a client is doing, from its state folder alone."""
 
-import shutil
-import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +7,7 @@ from typing import Final
 
 from logferry.cli.client.status_report import status_as_json, status_as_table
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
-from logferry.cli.output import print_result
+from logferry.cli.output import print_result, terminal_columns
 from logferry.client.run import state_dir
 from logferry.client.status.acknowledged import acknowledge
 from logferry.client.status.inspect import inspect
@@ -35,7 +33,7 @@ def run(words: Sequence[str]) -> int:
     settings = _COMMAND_LINE.start(words)
     folder = state_dir(settings.state_dir)
     status = inspect(folder, now=time.time())
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    columns = terminal_columns()
     as_table = partial(status_as_table, shows_all=settings.all, columns=columns)
     print_result(status_as_json(status) if settings.json else as_table(status))
     if _ACKNOWLEDGE in words:

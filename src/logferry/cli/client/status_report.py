@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import Final
 
-from logferry.cli.output import as_json, shown, shown_reason, size_text, table
+from logferry.cli.output import as_json, duration_text, shown, shown_reason, size_text, table
 from logferry.client.state.losses_file import KnownLoss, without_files
 from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
 from logferry.client.status.inspect import InspectedFile, Inspection
@@ -121,7 +121,7 @@ def _client_lines(status: Inspection) -> list[str]:
         f"server {shown(client.server)}: {_link(client.link, is_running=status.is_running)}",
         *_servers(client),
         ", ".join(numbers),
-        f"as of {_duration(status.age_seconds)} ago, when something last changed",
+        f"as of {duration_text(status.age_seconds)} ago, when something last changed",
     ]
 
 
@@ -167,7 +167,7 @@ def _file_row(file: InspectedFile, columns: int | None) -> tuple[str, ...]:
     has_name_only = not report.inode and file.is_unreadable
     return (
         number(file.lag_bytes) if not has_name_only else "-",
-        _duration(file.lag_seconds) if file.lag_bytes else "-",
+        duration_text(file.lag_seconds) if file.lag_bytes else "-",
         report.state,
         *(("-", "-") if has_name_only else (number(file.size), number(report.committed))),
         report.format or "-",
@@ -188,14 +188,3 @@ def _rest(files: Sequence[InspectedFile]) -> list[str]:
     behind = [file.lag_bytes for file in files if file.lag_bytes]
     are_behind = f", {len(behind)} of them behind by {sum(behind)} bytes in total" if behind else ""
     return [f"and {len(files)} more files without problems{are_behind} (--all shows them)"]
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration in its two largest units: "1 h 5 min"."""
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    rest, parts = round(seconds), []
-    for unit, size in units:
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"

@@ -1,13 +1,11 @@
 """`logferry try`: shows what the first lines of a file would be stored as; connects to nothing and writes nothing."""
 
-import shutil
-import sys
 from collections.abc import Sequence
 from typing import Final
 
 from logferry.cli.client.try_report import trial_as_json, trial_as_text
 from logferry.cli.command_line import EXIT_OK, CommandLine, Operand
-from logferry.cli.output import print_result
+from logferry.cli.output import print_result, terminal_columns
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.readers.trial import try_lines
 from logferry.config import STANDARD_INPUT, TrySettings
@@ -40,6 +38,6 @@ def run(words: Sequence[str]) -> int:
     if settings.json:
         print_result(trial_as_json(name, trial))
         return EXIT_OK
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    columns = terminal_columns()
     print_result(trial_as_text(name, trial, columns=columns))
     return EXIT_OK

@@ -1,13 +1,12 @@
 """`logferry stats`: counts stored lines by minute, hour, level, host, file or pattern of their message."""
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
 from logferry.cli.commands import EXIT_INCOMPLETE, EXIT_OK
-from logferry.cli.output import print_notice, print_result, shown, size_text
+from logferry.cli.output import print_notice, print_result, shown, size_text, terminal_columns
 from logferry.cli.parsing import RaisingParser
 from logferry.cli.reading.options import (
     add_contents,
@@ -103,7 +102,7 @@ def _print_rows(statistics: Statistics, most: int | None) -> None:
 
 
 def _screen() -> Screen:
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    columns = terminal_columns()
     try:
         "▏█".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

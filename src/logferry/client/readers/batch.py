@@ -68,7 +68,6 @@ class BatchReader:
         self.revision = 0
         self._planned = list(self._plan(inputs))
         self._planned_bytes = sum(planned.size for planned in self._planned)
-        self._finished_bytes = 0  # of the files that are acked to the end
         self._unread = deque(self._planned)
         for planned in self._planned[: self._descriptors.limit]:
             file = self._open(planned)
@@ -188,9 +187,10 @@ class BatchReader:
 
     def progress(self) -> Progress:
         """Return how much is acked of what was planned. Safe in any thread."""
-        is_open = list(self._files.items())
-        done = self._finished_bytes + sum(min(file.acked_bytes, planned.size) for planned, file in is_open)
-        return Progress(done, self._planned_bytes, len(self._finished), len(self._planned))
+        finished, is_open = list(self._finished.values()), list(self._files.items())
+        done = sum(file.planned.size for file in finished)
+        done += sum(min(file.acked_bytes, planned.size) for planned, file in is_open)
+        return Progress(done, self._planned_bytes, len(finished), len(self._planned))
 
     def close(self) -> None:
         """Release all files."""
@@ -272,7 +272,6 @@ class BatchReader:
             file.close()
             raise
         del self._finished[source.id]
-        self._finished_bytes -= finished.planned.size
         self._files[finished.planned] = file
         self.revision += 1
         return finished.planned, file
@@ -280,7 +279,6 @@ class BatchReader:
     def _close(self, planned: PlannedFile, file: BatchFile) -> None:
         if file.is_read:
             self._finished[file.source.id] = file.finished()
-            self._finished_bytes += planned.size
         with self._lock:
             file.source.is_finished = file.is_read
             self._reports[planned] = file.report()
